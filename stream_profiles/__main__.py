@@ -1,0 +1,5 @@
+"""`python -m stream_profiles` is `stream-profiles`."""
+
+from .cli import main
+
+main()

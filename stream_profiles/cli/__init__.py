@@ -1,0 +1,180 @@
+"""The command line: every command, its options, and nothing else. What a command does is in the modules beside it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..errors import StreamProfilesError
+from . import connect, demo, logs, read, topics, work
+
+app = typer.Typer(
+    name="stream-profiles",
+    help="Live user profiles from clickstreams: one event at a time, from Kafka to Redis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+topics_app = typer.Typer(no_args_is_help=True, help="Create and check the definition's Kafka topics.")
+app.add_typer(topics_app, name="topics")
+
+Definition = Annotated[
+    str | None, typer.Option("--definition", "-d", help="Profile definition: path/to/file.py:NAME or module:NAME.")
+]
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file; stream_profiles.toml by default.")]
+Broker = Annotated[str | None, typer.Option(help="Kafka's host:port; without one, an embedded Kafka is used.")]
+Redis = Annotated[str | None, typer.Option(help="redis://host:port/db; without one, an embedded Redis is used.")]
+Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of the definition, in place of --definition.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, a line each.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what the libraries log too.")]
+
+
+@app.command()
+def worker(
+    definition: Definition = None,
+    config: Config = None,
+    broker: Broker = None,
+    redis: Redis = None,
+    only: Annotated[work.Role, typer.Option(help="Do one part of the work.")] = work.Role.ALL,
+    data: Annotated[Path, typer.Option(help="Where embedded servers keep their data.")] = connect.DEFAULT_FOLDER,
+    verbose: Verbose = False,
+) -> None:
+    """Run a worker: take events in and keep the profiles, until Ctrl-C."""
+    logs.set_up(verbose)
+    work.run_worker(connect.Deployment(config, definition=definition, broker=broker, redis=redis), only, data)
+
+
+@app.command(name="demo")
+def demo_command(
+    definition: Definition = None,
+    data: Annotated[Path | None, typer.Option(help="A file to replay in place of the synthetic shop.")] = None,
+    mapping: Annotated[Path | None, typer.Option("--mapping", "-m", help="How the file's rows become events.")] = None,
+    speed: Annotated[float | None, typer.Option(help="Times the real speed of the file's events.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long the synthetic shop sends events.", min=1)] = 8.0,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic shop.")] = 0,
+) -> None:
+    """See profiles come alive: a worker on embedded servers, fed with a synthetic shop or a file."""
+    logs.set_up(False)
+    demo.run_demo(definition, data=data, mapping=mapping, speed=speed, seconds=seconds, seed=seed)
+
+
+@app.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="CSV, JSON lines or Parquet; .gz too.", show_default=False)],
+    mapping: Annotated[Path | None, typer.Option("--mapping", "-m", help="How rows become events (TOML).")] = None,
+    definition: Definition = None,
+    name: Name = None,
+    topic: Annotated[str | None, typer.Option(help="Topic to send to; the definition's input topic by default.")] = None,
+    config: Config = None,
+    broker: Broker = None,
+    speed: Annotated[float | None, typer.Option(help="Times the real speed of the events; unpaced by default.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Send at most so many events.", min=1)] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin at the first row again.")] = False,
+    state: Annotated[Path | None, typer.Option(help="File that remembers how far the replay is.")] = None,
+    rejects: Annotated[Path | None, typer.Option(help="File for rows that are no events, as JSON lines.")] = None,
+) -> None:
+    """Send files of events to the input topic, in order; goes on where it stopped."""
+    logs.set_up(False)
+    work.run_replay(
+        connect.Deployment(config, definition=definition, broker=broker, name=name),
+        files,
+        mapping,
+        topic=topic,
+        speed=speed,
+        limit=limit,
+        restart=restart,
+        state=state,
+        rejects=rejects,
+    )
+
+
+@app.command()
+def get(
+    user: Annotated[str, typer.Argument(help="User id.")],
+    definition: Definition = None,
+    name: Name = None,
+    config: Config = None,
+    redis: Redis = None,
+    now: Annotated[bool, typer.Option("--now", help="Bring decayed values to now.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print a user's profile from Redis."""
+    logs.set_up(False)
+    read.print_profile(
+        connect.Deployment(config, definition=definition, redis=redis, name=name), user, now=now, as_json=as_json
+    )
+
+
+@app.command()
+def tail(
+    definition: Definition = None,
+    name: Name = None,
+    config: Config = None,
+    broker: Broker = None,
+    redis: Redis = None,
+    user: Annotated[str | None, typer.Option(help="Only this user's changes.")] = None,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="All deltas the topic still has.")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", "-l", help="Stop after so many.", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """Follow the changes of profiles as they happen."""
+    logs.set_up(False)
+    read.print_deltas(
+        connect.Deployment(config, definition=definition, broker=broker, redis=redis, name=name),
+        user=user,
+        from_beginning=from_beginning,
+        limit=limit,
+        as_json=as_json,
+    )
+
+
+@topics_app.command("create")
+def topics_create(
+    definition: Definition = None, name: Name = None, config: Config = None, broker: Broker = None
+) -> None:
+    """Create the topics that are missing, with the right partitions, compaction and retention."""
+    logs.set_up(False)
+    topics.create(connect.Deployment(config, definition=definition, broker=broker, name=name))
+
+
+@topics_app.command("check")
+def topics_check(
+    definition: Definition = None, name: Name = None, config: Config = None, broker: Broker = None
+) -> None:
+    """Show the topics as they are; exit code 2 when one is missing or wrong."""
+    logs.set_up(False)
+    topics.check(connect.Deployment(config, definition=definition, broker=broker, name=name))
+
+
+@app.command()
+def schemas(
+    folder: Annotated[Path, typer.Argument(help="Where the schema files are.")] = Path("schemas"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 2 when a file is stale.")] = False,
+) -> None:
+    """Write the JSON Schemas of the messages."""
+    read.write_schemas(folder, check=check)
+
+
+@app.command()
+def check(definition: Annotated[str, typer.Argument(help="path/to/file.py:NAME or module:NAME.")]) -> None:
+    """Check a profile definition and show what it is made of."""
+    read.print_definition(definition)
+
+
+def main() -> None:
+    """Run the command line. An error of the library's own is one sentence, never a traceback."""
+    try:
+        app()
+    except StreamProfilesError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

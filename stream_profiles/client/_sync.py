@@ -1,0 +1,180 @@
+"""ProfileClient: reads profiles, and waits."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+import redis.exceptions
+from redis.retry import Retry
+
+from ..contracts import Profile, ProfileDelta
+from ..models import MetricValues
+from ._deltas import DeltaReading, reading_of
+from ._reader import Flow, Moment, Reader, Request, T, address_of, open_redis, redis_unavailable
+
+
+class ProfileClient:
+    """Reads the profiles that workers write: from Redis as they stand, from Kafka as they change.
+
+    It connects at the first call. Threads may share it.
+
+    Parameters:
+        redis_url: `redis://host:port/0`, `rediss://...` or `unix://...`, where the workers write.
+        name: The profile definition's name.
+        broker: Kafka's bootstrap servers, `host:port,host:port`; needed for `deltas` alone.
+        timeout_s: How long a server may take to answer, seconds.
+
+    Raises:
+        SettingsError: the URL is not one of a Redis. Of every method: Redis has no profiles of that name.
+        RedisUnavailable: of every method: Redis does not answer, or refuses.
+
+    Examples:
+        >>> with ProfileClient("redis://localhost:6379/0", "shop") as client:  # doctest: +SKIP
+        ...     ada = client.get("ada", now="now")
+        ...     ada.values["views"]
+        {'total': 42, '1h': 0.25, 'at': 1767225600000}
+    """
+
+    def __init__(self, redis_url: str, name: str, *, broker: str | None = None, timeout_s: float = 5.0) -> None:
+        self._redis = open_redis(redis.Redis, Retry, redis_url, timeout_s)
+        self._reader = Reader(name, address_of(self._redis))
+        self._broker = broker
+        self._timeout_s = timeout_s
+        self._streams: weakref.WeakSet[DeltaStream] = weakref.WeakSet()
+
+    def get(self, user_id: str, *, now: Moment | None = None, fields: Iterable[str] | None = None) -> Profile | None:
+        """One user's profile, or None when there is none.
+
+        Its `values` are what the features publish, by field; an embedding is a read-only `numpy.ndarray` of float32,
+        shape `(dimensions,)`. Fields that the definition does not have any more, or has otherwise now, are left out.
+
+        Parameters:
+            user_id: The user.
+            now: Brings decayed values to this time; as of the user's last event when None. Values of features whose
+                class this library does not have stay as they are.
+            fields: Read these fields only.
+
+        Raises:
+            SettingsError: there is no such field, or `now` is no point in time.
+        """
+        return self.get_many([user_id], now=now, fields=fields)[user_id]
+
+    def get_many(
+        self, user_ids: Iterable[str], *, now: Moment | None = None, fields: Iterable[str] | None = None
+    ) -> dict[str, Profile | None]:
+        """Profiles of many users, by user and in the order given; None for users without one.
+
+        Takes one round trip for every 5,000 users. For the rest, as `get`.
+
+        Examples:
+            >>> profiles = client.get_many(["ada", "bob"], fields=["views"])  # doctest: +SKIP
+            >>> [user for user, profile in profiles.items() if profile is None]  # doctest: +SKIP
+            ['bob']
+        """
+        return self._run(self._reader.get_many(user_ids, now, fields))
+
+    def metrics(self) -> dict[str, MetricValues]:
+        """How good the targets' predictions have been, by target, over all partitions; empty when none was made."""
+        return self._run(self._reader.metrics())
+
+    def deltas(
+        self, *, group: str | None = None, from_beginning: bool = False, timeout_s: float | None = None
+    ) -> DeltaStream:
+        """Changes of profiles as they happen, from this call on, for ever.
+
+        Deltas of one user come in order of version. After a failure of a worker or, in a group, of a reader, some come
+        again. Without a group every reader gets all deltas. The members of a group share them and go on where the group
+        left off: a delta is done when its reader comes back for the next one.
+
+        Parameters:
+            group: Kafka consumer group.
+            from_beginning: Start at the oldest delta the topic has; for a group, where it has not been yet.
+            timeout_s: End when no delta came for so long.
+
+        Raises:
+            SettingsError: the client was given no broker.
+            KafkaUnavailable: no broker answers. A stream that is under way waits until one is back.
+            TopicError: the topic is missing.
+
+        Examples:
+            >>> for delta in client.deltas(timeout_s=10):  # doctest: +SKIP
+            ...     print(delta.user_id, delta.version, *delta.changed)
+            ada 43 views categories
+        """
+        reading = reading_of(self._reader, self._broker, group, from_beginning, timeout_s, self._timeout_s)
+        stream = DeltaStream(self._run, reading)
+        self._run(reading.start())
+        self._streams.add(stream)
+        return stream
+
+    def close(self) -> None:
+        """Close the connections, and the streams of deltas that are still open."""
+        for stream in list(self._streams):
+            stream.close()
+        self._redis.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, flow: Flow[T]) -> T:
+        answer = None
+        while True:
+            try:
+                request = flow.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            answer = self._answer(request)
+
+    def _answer(self, request: Request) -> Any:
+        if callable(request):
+            return request()
+        try:
+            if len(request) == 1:
+                return [self._redis.execute_command(*request[0])]
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for command in request:
+                    pipeline.execute_command(*command)
+                return pipeline.execute()
+        except (redis.exceptions.RedisError, OSError) as error:
+            raise redis_unavailable(self._reader.address, error) from error
+
+
+class DeltaStream(Iterator[ProfileDelta]):
+    """Deltas as they come, until it is closed: by `close`, at the end of a `with` block, or with its client.
+
+    One thread at a time may read it; any may close it.
+    """
+
+    def __init__(self, run: Callable[[Flow[Any]], Any], reading: DeltaReading) -> None:
+        self._run, self._reading = run, reading
+        # Also when it is forgotten, and at the end of the program: before kafka-python's thread is frozen, after which
+        # closing would wait for ever. (`__del__` comes too late.)
+        self._close = weakref.finalize(self, reading.consumer.close)
+
+    def close(self) -> None:
+        """Leave Kafka; in a group, commit what is done. Does nothing the second time."""
+        self._close()
+
+    def __next__(self) -> ProfileDelta:
+        delta: ProfileDelta | None = self._run(self._reading.next())
+        if delta is None:
+            raise StopIteration
+        return delta
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,90 @@
+"""The messages that cross the engine's borders: what comes in, what goes out, what is set aside.
+
+Other services meet these on Kafka topics and in Redis, so they are the library's wire contract. `schemas/*.json` is
+generated from them (`stream-profiles schemas`). Nothing here knows how a message is made, moved or stored.
+Times are `int` milliseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, field
+
+MAX_ID_LENGTH = 256
+MAX_TEXT_LENGTH = 10_000
+#: 9999-12-31, the last day a `datetime` can show.
+MAX_TIME_MS = 253_402_300_799_999
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+Label = Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT_LENGTH)]
+TimeMs = Annotated[int, Meta(ge=0, le=MAX_TIME_MS, description="Milliseconds since 1970-01-01 UTC.")]
+
+
+class Event(Struct, kw_only=True, omit_defaults=True, gc=False):
+    """One thing a user did, normalised, on the `NAME-events` topic, keyed by `user_id`."""
+
+    event_id: Annotated[Id, Meta(description="Unique per event; a second one with the same id is a duplicate.")]
+    user_id: Annotated[Id, Meta(description="The user, or a device or anonymous id standing in for one.")]
+    type: Annotated[Id, Meta(description='What was done: "view", "purchase", ...')]
+    time: Annotated[TimeMs, Meta(description="When it happened.")]
+    item_id: Label | None = None
+    category: Label | None = None
+    price: Annotated[float, Meta(description="Per unit, in `currency`.")] | None = None
+    quantity: float | None = None
+    currency: Label | None = None
+    session_id: Label | None = None
+    text: Text | None = None
+    query: Text | None = None
+    rating: float | None = None
+    channel: Label | None = None
+    device: Label | None = None
+    country: Label | None = None
+    properties: Annotated[dict[str, Any], Meta(description="Every field the contract has no name for.")] = field(
+        default_factory=dict
+    )
+
+
+class ProfileDelta(Struct, kw_only=True, gc=False):
+    """One change of one profile, on the `NAME-profile-deltas` topic, keyed by `user_id`.
+
+    Applying a user's deltas in order of version gives the profile. A version may be sent again after a failure, always
+    with the same content.
+    """
+
+    user_id: Id
+    profile: Annotated[str, Meta(description="Name of the profile definition.")]
+    version: Annotated[int, Meta(ge=1, description="Previous version of this user's profile plus one.")]
+    event_id: Annotated[Id, Meta(description="The event that caused the change.")]
+    event_time: TimeMs
+    changed: Annotated[dict[str, Any], Meta(description="New value of each field that changed.")]
+    removed: Annotated[list[str], Meta(description="Fields the profile no longer has.")]
+    snapshot: Annotated[bool, Meta(description="True when `changed` holds the whole profile.")]
+
+
+class Profile(Struct, kw_only=True, gc=False):
+    """One user's profile as a reader gets it."""
+
+    user_id: Id
+    profile: str
+    version: Annotated[int, Meta(ge=1)]
+    event_time: Annotated[TimeMs, Meta(description="Time of the latest event in the profile.")]
+    updated_at: Annotated[TimeMs, Meta(description="Wall-clock time of the write to Redis.")]
+    values: Annotated[dict[str, Any], Meta(description="One value for each feature, target and embedding.")]
+
+
+class DeadLetter(Struct, kw_only=True, gc=False):
+    """A record that could not become an event, on the `NAME-dead-letters` topic, with all it takes to try again."""
+
+    reason: str
+    topic: str
+    partition: Annotated[int, Meta(ge=0)]
+    offset: Annotated[int, Meta(ge=0)]
+    timestamp: Annotated[int, Meta(description="The Kafka record's own timestamp in milliseconds.")]
+    key: Annotated[bytes, Meta(description="The record's key, base64.")] | None
+    value: Annotated[bytes, Meta(description="The record's value, base64, cut at the size cap.")] | None
+    size: Annotated[int, Meta(ge=0, description="Bytes of the whole value.")]
+
+
+MESSAGES: tuple[type[Struct], ...] = (Event, ProfileDelta, Profile, DeadLetter)

@@ -1,0 +1,1 @@
+"""For development and demonstrations: a real Kafka and a real Redis with nothing but pip, and a synthetic shop."""

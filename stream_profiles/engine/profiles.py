@@ -1,0 +1,292 @@
+"""The profile agent: applies events to the partitions this worker owns, and writes what changed.
+
+The order of a write is fixed, and each step begins when the one before it is acknowledged:
+
+1. deltas and dead letters
+2. the changelog: one batch a partition, so that users, models and offsets are durable together or not at all
+3. Redis
+4. the messages are acknowledged, and Faust may commit their offsets
+
+A worker killed after 1 applies the same events again and sends the same deltas again. Killed after 2, it finds in the
+changelog that the events were applied, skips them, and writes their profiles to Redis once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from ..contracts import Event
+from ..errors import InvalidEvent
+from ..names import Names
+from ..partition import Partition
+from ..sinks.deltas import encode_delta
+from ..sinks.redis import Fields, ProfileUpdate, RedisWriter, encode_fields
+from ..state import ProfileState
+from ..updater import Change, Skipped
+from .commit import GroupCommit
+from .deadletters import encode_dead_letter
+from .partitioner import Partitioner
+from .producer import BatchProducer, Record
+from .provenance import decode_source
+from .stats import Stats
+from .table import Owned, ProfileStore
+
+log = logging.getLogger(__name__)
+
+#: Records applied before other tasks (heartbeats, commits, writes) get a turn.
+_RECORDS_PER_TURN = 100
+#: A partition's write is begun when its changelog batch is estimated to have this share of the largest one. The rest is
+#: room for the estimate to be wrong, since a batch that is cut in two is not atomic.
+_BATCH_SHARE = 8
+
+_decode = msgspec.json.Decoder(Event).decode
+
+
+class _Part:
+    """What is to be written of one partition."""
+
+    def __init__(self, owned: Owned) -> None:
+        self.owned = owned
+        self.deltas: list[Record] = []
+        #: Users with changes: version before the first one (0: write everything), and the fields' new values.
+        self.updates: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.messages: list[Any] = []
+        self.estimated_bytes = 0
+        # Filled by the write:
+        self.changelog: list[Record] | None = None
+        self.profiles: list[ProfileUpdate] = []
+
+
+class ProfileGroup:
+    """What one write holds."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.parts: dict[Owned, _Part] = {}
+        self.dead_letters: list[tuple[int, Record]] = []
+        #: Steps of the write that are done, so that trying again goes on where it failed.
+        self.steps_done = 0
+
+    def part(self, owned: Owned) -> _Part:
+        part = self.parts.get(owned)
+        if part is None:
+            part = self.parts[owned] = _Part(owned)
+        return part
+
+    def estimated_bytes(self, owned: Owned) -> int:
+        """How large the changelog batch of a partition may become."""
+        part = self.parts.get(owned)
+        return 0 if part is None else part.estimated_bytes
+
+
+class ProfileAgent:
+    """Runs one definition's updater over its events."""
+
+    def __init__(
+        self,
+        names: Names,
+        store: ProfileStore,
+        producer: BatchProducer,
+        redis: RedisWriter,
+        partitioner: Partitioner,
+        stats: Stats,
+        *,
+        topic_ids: dict[str, str],
+        max_future_ms: int,
+        max_record_bytes: int,
+        max_batch_bytes: int,
+        max_unwritten_events: int,
+    ) -> None:
+        self._names, self._store, self._producer, self._redis = names, store, producer, redis
+        self._partitioner, self._stats, self._topic_ids = partitioner, stats, topic_ids
+        self._max_future_ms, self._max_record_bytes = max_future_ms, max_record_bytes
+        self._max_part_bytes = max_batch_bytes // _BATCH_SHARE
+        self.commit: GroupCommit[ProfileGroup] = GroupCommit(ProfileGroup, self._write, max_unwritten_events)
+
+    async def run(self, stream: Any) -> None:
+        """The Faust agent: its stream delivers runs of records."""
+        events: AsyncIterator[Any] = stream.noack().events()
+        async for message in events:
+            await self._apply_run(message)
+
+    async def settle(self, timeout_s: float) -> None:
+        """Stop applying, write what was applied, and forget what could not be written in time."""
+        self._store.suspend()
+        if not await self.commit.settled(timeout_s):
+            log.warning("what was applied could not be written in %.0f s: it is applied again", timeout_s)
+            for owned in list(self._store.owned.values()):
+                self._store.forget(owned)
+
+    async def _apply_run(self, message: Any) -> None:
+        run, number = message.value, message.message.partition
+        owned = self._store.owned.get(number)
+        if owned is None or not owned.active:
+            return
+        for start in range(0, len(run), _RECORDS_PER_TURN):
+            await self.commit.room()
+            # A part that is full waits for the write in flight, which takes it.
+            while self.commit.forming.estimated_bytes(owned) > self._max_part_bytes:
+                await asyncio.sleep(0.001)
+            if not owned.active:
+                return  # The run is not acknowledged: its next owner reads it again and skips what was applied.
+            began = time.perf_counter()
+            group = self.commit.forming
+            part = group.part(owned)
+            some = run[start : start + _RECORDS_PER_TURN]
+            for record in some:
+                self._apply(record, group, part)
+            group.events += len(some)
+            if start + _RECORDS_PER_TURN >= len(run):
+                part.messages.append(message)
+            self._stats.seconds["apply"] += time.perf_counter() - began
+            self.commit.notify()
+            await asyncio.sleep(0)
+
+    def _apply(self, record: Any, group: ProfileGroup, part: _Part) -> None:
+        owned, stats = part.owned, self._stats
+        partition = owned.partition
+        try:
+            event = self._event(record, owned.number)
+        except InvalidEvent as error:
+            self._set_aside(record, group, owned, str(error))
+            return
+        try:
+            source = decode_source(record.headers) if record.headers else None
+            result = partition.apply(event, self._topic_ids[record.topic], record.offset, source)
+        except Exception as error:
+            # Not the event's fault, but it must not stop the others either.
+            log.exception("the definition failed on event %s", event.event_id)
+            self._set_aside(record, group, owned, f"the definition failed: {type(error).__name__}: {error}")
+            return
+        user = event.user_id
+        if type(result) is Change:
+            stats.outcomes["applied"] += 1
+            part.deltas.append((user.encode(), encode_delta(self._names.definition, result)))
+            known = part.updates.get(user)
+            if known is None:
+                part.updates[user] = (0 if result.snapshot else result.version - 1, result.changed)
+                part.estimated_bytes += partition.stored_bytes(user) + 1024
+            elif result.snapshot:
+                part.updates[user] = (0, result.changed)
+            else:
+                known[1].update(result.changed)
+            part.estimated_bytes += 4 * len(record.value)
+            for name, reason in result.failed.items():
+                stats.failed_fields[name] += 1
+                log.warning("field %s failed on event %s and stays as it was: %s", name, event.event_id, reason)
+            return
+        stats.outcomes[result.value] += 1
+        if result is Skipped.REPLAYED and user not in part.updates:
+            # Perhaps the last owner died before it wrote this profile to Redis.
+            profile = partition.published(user)
+            if profile is not None:
+                part.updates[user] = (0, profile)
+
+    def _event(self, record: Any, partition: int) -> Event:
+        value = record.value or b""
+        if len(value) > self._max_record_bytes:
+            raise InvalidEvent(f"record too large: {len(value):,} bytes")
+        try:
+            event = _decode(value)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise InvalidEvent(f"not an event: {error}") from None
+        if event.time > record.timestamp + self._max_future_ms:
+            raise InvalidEvent(f"time too far in the future: {event.time}")
+        if not self._store.updater.allows(event.type):
+            raise InvalidEvent(f"unknown event type: {event.type!r}")
+        if self._partitioner(event.user_id) != partition:
+            raise InvalidEvent(f"not keyed by user_id: the topic {record.topic} has user {event.user_id!r} elsewhere")
+        return event
+
+    def _set_aside(self, record: Any, group: ProfileGroup, owned: Owned, reason: str) -> None:
+        self._stats.dead_letter(reason)
+        group.dead_letters.append((owned.number, encode_dead_letter(record, reason, self._max_record_bytes)))
+
+    async def _write(self, group: ProfileGroup) -> None:
+        if group.steps_done == 0:
+            self._encode(group)
+            group.steps_done = 1
+        parts = [part for part in group.parts.values() if self._owns(part)]
+        began = time.perf_counter()
+        if group.steps_done == 1:
+            sent = []
+            for part in parts:
+                sent += await self._producer.send(self._names.deltas, part.owned.number, part.deltas)
+            for number, letter in group.dead_letters:
+                sent += await self._producer.send(self._names.dead_letters, number, [letter])
+            await asyncio.gather(*sent)
+            group.steps_done = 2
+            began = self._spent("deltas", began)
+        if group.steps_done == 2:
+            sent = []
+            for part in parts:
+                assert part.changelog is not None
+                futures = await self._producer.send_whole(self._names.changelog, part.owned.number, part.changelog)
+                if len(futures) > 1:
+                    log.error("a changelog batch had to be cut in two and is not atomic: raise max_batch_bytes")
+                sent += [self._written(part, future) for future in futures]
+            await asyncio.gather(*sent)
+            group.steps_done = 3
+            began = self._spent("changelog", began)
+        if group.steps_done == 3:
+            await self._write_redis(parts)
+            group.steps_done = 4
+            self._spent("redis", began)
+        for part in parts:
+            for message in part.messages:
+                message.ack()
+        self._stats.writes["profiles"] += 1
+
+    def _encode(self, group: ProfileGroup) -> None:
+        """Turn what was applied into what is written. No await: it is one moment of the partitions."""
+        began = time.perf_counter()
+        for part in group.parts.values():
+            partition = part.owned.partition
+            part.changelog = partition.take()
+            for user, (base, values) in part.updates.items():
+                state = partition.state(user)
+                assert state is not None
+                key = self._names.redis_profile(user)
+                part.profiles.append(ProfileUpdate(key, state.version, state.last_time, base, encode_fields(values)))
+        self._spent("encode", began)
+
+    async def _written(self, part: _Part, future: asyncio.Future[Any]) -> None:
+        metadata = await future
+        assert part.changelog is not None
+        part.owned.written = metadata.offset + len(part.changelog) - 1
+
+    async def _write_redis(self, parts: list[_Part]) -> None:
+        now = time.time_ns() // 1_000_000
+        updates = [update for part in parts for update in part.profiles]
+        incomplete = await self._redis.write(updates, now)
+        if incomplete:
+            keys = {update.key for update in incomplete}
+            whole = [
+                ProfileUpdate(self._names.redis_profile(user), state.version, state.last_time, 0, fields)
+                for part in parts
+                for user in part.updates
+                if self._names.redis_profile(user) in keys
+                for state, fields in [_whole(part.owned.partition, user)]
+            ]
+            await self._redis.write(whole, now)
+
+    def _owns(self, part: _Part) -> bool:
+        """Whether the partition is still the one that was written to; a forgotten one must not be written."""
+        return self._store.owned.get(part.owned.number) is part.owned
+
+    def _spent(self, phase: str, began: float) -> float:
+        now = time.perf_counter()
+        self._stats.seconds[phase] += now - began
+        return now
+
+
+def _whole(partition: Partition, user: str) -> tuple[ProfileState, Fields]:
+    state, profile = partition.state(user), partition.published(user)
+    assert state is not None and profile is not None
+    return state, encode_fields(profile)

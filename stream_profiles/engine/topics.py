@@ -1,0 +1,189 @@
+"""The topics of a definition: what they must be like, creating them, and checking them before a worker starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
+from msgspec import Struct
+
+from ..durations import to_ms
+from ..errors import KafkaUnavailable, TopicError
+from ..names import Names
+from ..settings import Settings
+
+_DAY_MS = 86_400_000
+
+
+class TopicPlan(Struct, frozen=True):
+    """A topic as it should be."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+    #: Partitions must be `partitions`, since users are spread over them.
+    exact: bool = True
+
+
+class TopicState(Struct, frozen=True):
+    """A planned topic as it is."""
+
+    plan: TopicPlan
+    #: None when the topic does not exist.
+    partitions: int | None
+    #: What is wrong with it, in words; empty when nothing is.
+    problem: str
+
+
+def plan_topics(names: Names, settings: Settings) -> list[TopicPlan]:
+    """All topics of a definition: inputs, events, changelog, deltas, dead letters."""
+    record_bytes = str(settings.max_record_bytes + 524_288)
+    letter_bytes = str(2 * settings.max_record_bytes + 524_288)
+    kept = {"cleanup.policy": "delete"}
+    plans = [
+        TopicPlan(
+            names.events,
+            settings.partitions,
+            {**kept, "retention.ms": str(to_ms(settings.events_retention)), "max.message.bytes": record_bytes},
+        ),
+        TopicPlan(
+            names.changelog,
+            settings.partitions,
+            {
+                "cleanup.policy": "compact",
+                "max.message.bytes": str(settings.max_batch_bytes + 65_536),
+                # Small segments are compacted sooner, so that a recovery reads less.
+                "segment.bytes": str(128 * 1024 * 1024),
+                "min.cleanable.dirty.ratio": "0.3",
+                "delete.retention.ms": str(_DAY_MS),
+            },
+        ),
+        TopicPlan(
+            names.deltas,
+            settings.partitions,
+            {**kept, "retention.ms": str(to_ms(settings.deltas_retention)), "max.message.bytes": record_bytes},
+        ),
+        TopicPlan(
+            names.dead_letters,
+            settings.partitions,
+            {**kept, "retention.ms": str(to_ms(settings.dead_letters_retention)), "max.message.bytes": letter_bytes},
+        ),
+    ]
+    inputs = settings.inputs_of(names)
+    plans += [
+        TopicPlan(
+            source.topic,
+            settings.partitions,
+            {**kept, "retention.ms": str(to_ms(settings.events_retention))},
+            exact=source.keyed,
+        )
+        for source in inputs
+        if source.topic not in {plan.name for plan in plans}
+    ]
+    return plans
+
+
+@contextmanager
+def admin(bootstrap: str, timeout_s: float = 10.0) -> Iterator[KafkaAdminClient]:
+    """kafka-python's admin client.
+
+    Raises:
+        KafkaUnavailable: no broker answers within the time, or it stops answering.
+    """
+    client = None
+    try:
+        client = KafkaAdminClient(
+            bootstrap_servers=bootstrap.split(","),
+            request_timeout_ms=int(timeout_s * 1000),
+            bootstrap_timeout_ms=int(timeout_s * 1000),
+        )
+        yield client
+    except (KafkaError, OSError) as error:
+        raise KafkaUnavailable(
+            f"Kafka at {bootstrap} does not answer ({type(error).__name__}); check the setting broker "
+            "or leave it out to use the embedded one"
+        ) from error
+    finally:
+        if client is not None:
+            client.close()
+
+
+def check_topics(client: KafkaAdminClient, plans: list[TopicPlan]) -> list[TopicState]:
+    """The planned topics as they are, in the plan's order."""
+    existing = set(client.list_topics())
+    found = [plan.name for plan in plans if plan.name in existing]
+    partitions = {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics(found)} if found else {}
+    limits = _max_message_bytes(client, found)
+    states = []
+    for plan in plans:
+        count, problem = partitions.get(plan.name), ""
+        wanted_bytes = int(plan.config.get("max.message.bytes", 0))
+        if count is None:
+            problem = "does not exist"
+        elif plan.exact and count != plan.partitions:
+            problem = f"has {count} partitions, not {plan.partitions}"
+        elif "compact" in plan.config["cleanup.policy"] and limits[plan.name] < wanted_bytes:
+            problem = f"takes batches of {limits[plan.name]:,} bytes (max.message.bytes), not {wanted_bytes:,}"
+        states.append(TopicState(plan, count, problem))
+    return states
+
+
+def create_topics(client: KafkaAdminClient, plans: list[TopicPlan], replication: int) -> list[str]:
+    """Create the planned topics that do not exist; returns their names.
+
+    Raises:
+        TopicError: an existing topic is unlike its plan. Nothing is created then.
+    """
+    states = check_topics(client, plans)
+    unlike = [state for state in states if state.problem and state.partitions is not None]
+    if unlike:
+        raise TopicError(_complaint(unlike))
+    missing = [state.plan for state in states if state.partitions is None]
+    if missing:
+        client.create_topics(
+            {
+                plan.name: {
+                    "num_partitions": plan.partitions,
+                    "replication_factor": replication,
+                    "configs": plan.config,
+                }
+                for plan in missing
+            },
+            wait_for_metadata=True,
+        )
+    return [plan.name for plan in missing]
+
+
+def require_topics(client: KafkaAdminClient, plans: list[TopicPlan]) -> dict[str, str]:
+    """Each topic's id, which a topic that is deleted and made anew has another of.
+
+    Raises:
+        TopicError: unless all planned topics are there and as planned.
+    """
+    wrong = [state for state in check_topics(client, plans) if state.problem]
+    if wrong:
+        raise TopicError(_complaint(wrong))
+    return {topic["name"]: str(topic["topic_id"]) for topic in client.describe_topics([plan.name for plan in plans])}
+
+
+def _complaint(states: list[TopicState]) -> str:
+    problems = "; ".join(f"topic {state.plan.name} {state.problem}" for state in states)
+    if all(state.partitions is None for state in states):
+        return f"{problems}: run `stream-profiles topics create`"
+    if any("partitions" in state.problem for state in states):
+        return (
+            f"{problems}: users are spread over the partitions, so either set `partitions` to what the topics have, "
+            "or delete the definition's topics and replay, or use another definition name"
+        )
+    return f"{problems}: raise the topic's max.message.bytes or lower the setting max_batch_bytes"
+
+
+def _max_message_bytes(client: KafkaAdminClient, topics: list[str]) -> dict[str, int]:
+    if not topics:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None}) for name in topics]
+    described = client.describe_configs(resources, config_filter="all")
+    return {name: int(described["topic"][name]["max.message.bytes"]["value"]) for name in topics}

@@ -1,0 +1,284 @@
+"""A worker: one process that takes events in, keeps profiles, or both, until it is told to stop.
+
+It connects and checks first, so that what is wrong is said in one sentence before anything runs. When it stops, it
+writes what it has applied, acknowledges it, and leaves the groups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Any
+
+import msgspec
+import redis.asyncio
+import redis.exceptions
+
+from ..definition import ProfileDefinition
+from ..durations import to_ms
+from ..errors import RedisUnavailable, StreamProfilesError
+from ..names import Names
+from ..settings import Settings
+from ..sinks.redis import RedisWriter
+from ..updater import ProfileUpdater
+from .app import intake_app, profiles_app, read_events
+from .intake import IntakeAgent
+from .partitioner import Partitioner
+from .producer import BatchProducer
+from .profiles import ProfileAgent
+from .stats import Stats
+from .table import ProfileTable
+from .topics import admin, plan_topics, require_topics
+
+log = logging.getLogger(__name__)
+
+_HEARTBEAT_S = 2.0
+#: A worker that could not write for this share of the session timeout gives its partitions back unwritten.
+_SETTLE_SHARE = 0.6
+
+
+class Role(str, Enum):
+    """What a worker does."""
+
+    ALL = "all"
+    INTAKE = "intake"
+    PROFILES = "profiles"
+
+
+class Worker:
+    """One worker of one definition.
+
+    Parameters:
+        definition: What the profiles are made of.
+        settings: With `broker` and `redis` set.
+        role: Which part of the work to do.
+    """
+
+    def __init__(self, definition: ProfileDefinition, settings: Settings, role: Role = Role.ALL) -> None:
+        assert settings.broker is not None and settings.redis is not None
+        self.definition, self.settings, self.role = definition, settings, role
+        self.names = Names(definition.name)
+        self.stats = Stats()
+        self.table: ProfileTable | None = None
+        self._bootstrap, self._redis_url = settings.broker, settings.redis
+        self._topic_ids: dict[str, str] = {}
+        self._stop = asyncio.Event()
+        self._apps: list[Any] = []
+        self._commits: list[Any] = []
+        self._settle_s = _SETTLE_SHARE * to_ms(settings.session_timeout) / 1000
+
+    def stop(self) -> None:
+        """Ask the worker to stop; `run` returns when it has."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until `stop` is called.
+
+        Raises:
+            TopicError, KafkaUnavailable, RedisUnavailable: before anything is read.
+            StreamProfilesError: something broke that trying again cannot mend.
+        """
+        names, settings = self.names, self.settings
+        self._topic_ids = await asyncio.to_thread(self._check_topics)
+        client = await self._connect_redis()
+        producer = BatchProducer(self._bootstrap, settings.max_batch_bytes)
+        await producer.start()
+        log.info("connected to Kafka at %s and Redis at %s", self._bootstrap, _without_password(self._redis_url))
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            partitioner = Partitioner(settings.partitions)
+            sources = settings.inputs_of(names)
+            raw = [source for source in sources if not source.keyed]
+            if self.role is not Role.PROFILES and raw:
+                tasks.append(self._add_intake(producer, partitioner, raw))
+            if self.role is not Role.INTAKE:
+                keyed = [source for source in sources if source.keyed]
+                tasks.append(self._add_profiles(producer, partitioner, client, keyed))
+                tasks.append(asyncio.create_task(self._publish_metrics(client), name="metrics"))
+            tasks.append(asyncio.create_task(self._report(), name="report"))
+            tasks.append(asyncio.create_task(self._beat(), name="heartbeat"))
+            for app in self._apps:
+                app.finalize()
+                await app.start()
+                tasks.append(asyncio.create_task(_until_stopped(app), name="faust"))
+            await self._until_stopped(tasks)
+        finally:
+            await self._close(tasks, producer, client)
+
+    def _check_topics(self) -> dict[str, str]:
+        with admin(self._bootstrap) as client:
+            return require_topics(client, plan_topics(self.names, self.settings))
+
+    async def _connect_redis(self) -> redis.asyncio.Redis:
+        try:
+            client = redis.asyncio.from_url(self._redis_url, socket_connect_timeout=5.0, socket_timeout=10.0)
+            await client.ping()
+            description = msgspec.json.encode(self.definition.describe())
+            await client.set(self.names.redis_description, description)
+        except (redis.exceptions.RedisError, OSError, ValueError) as error:
+            raise RedisUnavailable(
+                f"Redis at {_without_password(self._redis_url)} does not answer ({error}); check the setting redis "
+                "or leave it out to use the embedded one"
+            ) from error
+        return client
+
+    def _add_intake(self, producer: BatchProducer, partitioner: Partitioner, raw: list[Any]) -> asyncio.Task[None]:
+        settings = self.settings
+        agent = IntakeAgent(
+            self.names,
+            producer,
+            partitioner,
+            self.stats,
+            topic_ids=self._topic_ids,
+            max_future_ms=to_ms(settings.max_future),
+            max_record_bytes=settings.max_record_bytes,
+            max_unwritten_events=settings.max_unwritten_events,
+            partitions=settings.partitions,
+        )
+        app = intake_app(self.names, settings, self._bootstrap, raw, agent)
+        app.settle = self._settling(agent.settle)
+        self._apps.append(app)
+        self._commits.append(agent.commit)
+        log.info("taking in %s", ", ".join(source.topic for source in raw))
+        return asyncio.create_task(agent.commit.run(), name="intake commit")
+
+    def _add_profiles(
+        self, producer: BatchProducer, partitioner: Partitioner, client: redis.asyncio.Redis, keyed: list[Any]
+    ) -> asyncio.Task[None]:
+        settings, names = self.settings, self.names
+        app, table = profiles_app(names, settings, self._bootstrap, ProfileUpdater(self.definition))
+        self.table = table
+        agent = ProfileAgent(
+            names,
+            table.profiles,
+            producer,
+            RedisWriter(client, to_ms(settings.redis_ttl)),
+            partitioner,
+            self.stats,
+            topic_ids=self._topic_ids,
+            max_future_ms=to_ms(settings.max_future),
+            max_record_bytes=settings.max_record_bytes,
+            max_batch_bytes=settings.max_batch_bytes,
+            max_unwritten_events=settings.max_unwritten_events,
+        )
+        read_events(app, names, keyed, agent)
+        app.settle = self._settling(agent.settle)
+        # Profiles start before intake, so that they are ready when the first events come.
+        self._apps.insert(0, app)
+        self._commits.insert(0, agent.commit)
+        log.info("keeping profiles of %s", self.definition.name)
+        return asyncio.create_task(agent.commit.run(), name="profiles commit")
+
+    def _settling(self, settle: Callable[[float], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def settle_in_time() -> None:
+            await settle(self._settle_s)
+
+        return settle_in_time
+
+    async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> None:
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in done - {stopping}:
+            error = task.exception()
+            if isinstance(error, StreamProfilesError):
+                raise error
+            raise StreamProfilesError(f"the worker's {task.get_name()} ended: {error!r}") from error
+
+    async def _close(
+        self, tasks: list[asyncio.Task[None]], producer: BatchProducer, client: redis.asyncio.Redis
+    ) -> None:
+        for app in self._apps:
+            if app.settle is not None and app.started:
+                await app.settle()
+                await app.consumer.commit()
+        for app in reversed(self._apps):
+            await app.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await producer.stop()
+        await client.aclose()
+        log.info("stopped; %s", self.stats.line(None, 0))
+
+    async def _report(self) -> None:
+        """Log what is restored, then a line of rates every few seconds while there is something to say."""
+        interval = to_ms(self.settings.log_every) / 1000
+        said, restoring = "", False
+        while True:
+            await asyncio.sleep(interval)
+            remaining = self._still_to_restore()
+            if remaining:
+                restoring = True
+                assert self.table is not None
+                log.info("restoring profiles: %s read, %s to go", f"{self.table.profiles.recovered:,}", f"{remaining:,}")
+                continue
+            if restoring:
+                restoring = False
+                assert self.table is not None
+                log.info("restored profiles from %s records", f"{self.table.profiles.recovered:,}")
+            line = self.stats.line(self._lag(), sum(commit.waiting_events for commit in self._commits))
+            if line != said:
+                log.info(line)
+            said = line
+
+    def _still_to_restore(self) -> int:
+        for app in self._apps:
+            if self.table is not None and app is self.table.app and app.tables.recovery.in_recovery:
+                return int(app.tables.recovery.active_remaining_total())
+        return 0
+
+    def _lag(self) -> int | None:
+        """Records in the assigned partitions that no agent has acknowledged, as far as the consumers know."""
+        lag = 0
+        for app in self._apps:
+            changelogs = app.tables.changelog_topics
+            for tp in app.consumer.assignment():
+                if tp.topic not in changelogs:
+                    end, at = app.consumer.highwater(tp), app.consumer._committed_offset.get(tp)
+                    lag += max(0, (end or 0) - (at or 0))
+        return lag
+
+    async def _beat(self) -> None:
+        """Touch the heartbeat file while writes succeed."""
+        file = self.settings.heartbeat_file
+        while True:
+            if file is not None and not any(commit.failing for commit in self._commits):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+            await asyncio.sleep(_HEARTBEAT_S)
+
+    async def _publish_metrics(self, client: redis.asyncio.Redis) -> None:
+        """Keep the targets' progressive metrics in Redis, a field a partition."""
+        assert self.table is not None
+        last = 0.0
+        while True:
+            await asyncio.sleep(1.0)
+            if not self.definition.targets or time.monotonic() - last < 1.0:
+                continue
+            last = time.monotonic()
+            fields = {
+                str(number): msgspec.json.encode(owned.partition.metrics())
+                for number, owned in self.table.profiles.owned.items()
+                if owned.active
+            }
+            if fields:
+                try:
+                    await client.hset(self.names.redis_metrics, mapping=fields)
+                except (redis.exceptions.RedisError, OSError) as error:
+                    log.debug("metrics not published: %s", error)
+
+
+async def _until_stopped(app: Any) -> None:
+    """Ends when a Faust app does, with the error that ended it."""
+    await app.wait_until_stopped()
+    if app.crash_reason is not None:
+        raise StreamProfilesError(f"Faust stopped: {app.crash_reason!r}") from app.crash_reason
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

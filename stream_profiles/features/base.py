@@ -1,0 +1,173 @@
+"""What every feature is, so that a new family is one file that nothing else needs to know about.
+
+A feature keeps a small state per user and answers two questions: how does an event change it, and what is its value.
+It never reads a clock and never does I/O. The updater decides which events a feature sees; the codec stores its state.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any, ClassVar
+
+import msgspec
+
+from ..contracts import MAX_ID_LENGTH, Event
+from ..errors import DefinitionError
+
+#: What a feature may keep: plain lists, dicts, numbers, strings and bytes, which the codec stores as they are.
+State = Any
+#: What a feature publishes: anything JSON can hold, or bytes for a vector.
+Value = Any
+Getter = Callable[[Event], Any]
+
+#: The most bytes one string of an event takes in a stored state: 4 per character and a header.
+MAX_TEXT_BYTES = 4 * MAX_ID_LENGTH + 5
+#: The most bytes one number takes in a stored state.
+NUMBER_BYTES = 9
+
+_EVENT_FIELDS = tuple(field.name for field in msgspec.structs.fields(Event) if field.name != "properties")
+_VIRTUAL_FIELDS = ("amount",)
+
+
+class Feature:
+    """One named value of a profile, kept up to date event by event.
+
+    A subclass's constructor is its configuration: every parameter is stored under its own name. Two features with the
+    same class, name and configuration share stored state; with another configuration a feature is a new one.
+
+    Parameters:
+        name: The field's name in the profile.
+        on: The event type, or types, the feature looks at; None for all.
+
+    The methods a family implements, and what must hold:
+
+    * `update(state, event)` is called once for every event of a type in `on`, in order of arrival; `state` is None the
+      first time. It returns the new state, which may be the old object changed in place, or None when the event has
+      nothing for this feature. Events may be late: `event.time` can be before an earlier event's.
+    * `snapshot(state)` gives the published value, as of the state's last update. When that value changes by the mere
+      passing of time it is a dict with `"at"`, the time it stands for.
+    * `advance(value, now)` brings a published value to a later time. Pure, and needs no state: readers call it.
+    * `merge(a, b)` combines states of two disjoint sets of events; only where `mergeable`.
+    * `max_bytes` bounds the encoded state, whatever arrives.
+    """
+
+    mergeable: ClassVar[bool] = False
+
+    def __init__(self, name: str, *, on: str | Iterable[str] | None = None) -> None:
+        check_name(name)
+        self.name = name
+        self.on = (on,) if isinstance(on, str) else None if on is None else tuple(on)
+        if self.on is not None and (not self.on or not all(isinstance(t, str) and t for t in self.on)):
+            raise DefinitionError(f"{self!r}: on= takes an event type or a list of them")
+
+    def update(self, state: State | None, event: Event) -> State | None:
+        raise NotImplementedError
+
+    def snapshot(self, state: State) -> Value:
+        raise NotImplementedError
+
+    def advance(self, value: Value, now: int) -> Value:
+        return value
+
+    def value(self, state: State, now: int) -> Value:
+        """The value as of `now` (ms)."""
+        return self.advance(self.snapshot(state), now)
+
+    def merge(self, a: State, b: State) -> State:
+        raise TypeError(f"{type(self).__name__} has no merge")
+
+    @property
+    def max_bytes(self) -> int:
+        raise NotImplementedError
+
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the numbers this feature gives to a model; empty for one that has none."""
+        return ()
+
+    def inputs(self, state: State | None, now: int) -> tuple[float, ...]:
+        """Those numbers as of `now`, also for a user who has no state yet."""
+        return ()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, JSON-able."""
+        parameters = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in parameters}
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__
+
+    @property
+    def key(self) -> str:
+        """What the state is stored under: the name and a digest of the configuration."""
+        canonical = json.dumps([self.kind, self.config], sort_keys=True, default=_config_json)
+        return f"{self.name}:{hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()}"
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}("{getattr(self, "name", "?")}")'
+
+
+def config_as_json(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as plain JSON values; an object within it (a label, a model) as its class and configuration."""
+    plain: dict[str, Any] = json.loads(json.dumps(config, default=_config_json))
+    return plain
+
+
+def _config_json(value: Any) -> Any:
+    config = getattr(value, "config", None)
+    return {"kind": type(value).__name__, "config": config} if config is not None else str(value)
+
+
+def check_name(name: str) -> None:
+    if not isinstance(name, str) or not name.replace("_", "a").isalnum() or name.startswith("_"):
+        raise DefinitionError(
+            f"{name!r} is not a name: use letters, digits and _, and no _ at the start (Redis keeps those for itself)"
+        )
+
+
+def field_getter(owner: object, field: str) -> Getter:
+    """How to read a field of an event: a contract field, `amount` (price times quantity), or `properties.NAME`.
+
+    Raises:
+        DefinitionError: the event has no such field.
+    """
+    if field in _EVENT_FIELDS:
+        return attrgetter(field)
+    if field == "amount":
+        return _amount
+    prefix, _, name = field.partition(".")
+    if prefix == "properties" and name:
+        return lambda event: event.properties.get(name)
+    close = difflib.get_close_matches(field, [*_EVENT_FIELDS, *_VIRTUAL_FIELDS], n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"for a field of your own write 'properties.{field}'"
+    raise DefinitionError(f"{owner!r}: an event has no field {field!r}; {hint}")
+
+
+def _amount(event: Event) -> float | None:
+    if event.price is None:
+        return None
+    return event.price if event.quantity is None else event.price * event.quantity
+
+
+def number(value: Any) -> float | None:
+    """The value as a finite float, or None when it is not a number."""
+    if type(value) is float:
+        return value if value - value == 0.0 else None
+    if type(value) is int:
+        return float(value)
+    return None
+
+
+def text(value: Any) -> str | None:
+    """The value as a string of bounded length, or None when there is none."""
+    if type(value) is str:
+        return value if len(value) <= MAX_ID_LENGTH else value[:MAX_ID_LENGTH]
+    if value is None or isinstance(value, (list, dict)):
+        return None
+    return str(value)[:MAX_ID_LENGTH]

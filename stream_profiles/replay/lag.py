@@ -1,0 +1,89 @@
+"""How far the workers are behind: records of a topic that a consumer group has not committed yet."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.errors import KafkaError
+
+#: A lag is asked for while events flow; an answer that takes longer is of no use.
+TIMEOUT_SECONDS = 5.0
+
+
+class ConsumerLag:
+    """Asks Kafka again and again, over one connection. Calling it gives the lag, or None when nobody can tell.
+
+    It keeps no error: a broker that was away is asked again the next time. It is used by one thread at a time.
+
+    Examples:
+        >>> with ConsumerLag("localhost:1", "shop", "clicks", timeout=0.1) as lag:
+        ...     print(lag())
+        None
+    """
+
+    def __init__(self, bootstrap: str, group: str, topic: str, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._bootstrap = bootstrap
+        self._group = group
+        self._topic = topic
+        self._timeout_ms = max(1, round(timeout * 1000))
+        self._admin: Any = None
+
+    def __call__(self) -> int | None:
+        try:
+            if self._admin is None:
+                self._admin = KafkaAdminClient(
+                    bootstrap_servers=self._bootstrap,
+                    bootstrap_timeout_ms=self._timeout_ms,
+                    request_timeout_ms=self._timeout_ms,
+                )
+            return self._lag()
+        except (KafkaError, OSError, TimeoutError):
+            self.close()
+            return None
+
+    def _lag(self) -> int | None:
+        topic = self._admin.describe_topics([self._topic])[0]
+        partitions = [TopicPartition(self._topic, each["partition_index"]) for each in topic["partitions"]]
+        if topic["error_code"] or not partitions:
+            return None
+        committed = self._admin.list_group_offsets({self._group: partitions})[self._group]
+        latest = dict.fromkeys(partitions, OffsetSpec.LATEST)
+        ends = self._admin.list_partition_offsets(latest, timeout_ms=self._timeout_ms)
+        # A partition nobody has committed on is read from its beginning, which retention may have moved.
+        fresh = [at for at in partitions if at not in committed or committed[at].offset < 0]
+        starts = (
+            self._admin.list_partition_offsets(dict.fromkeys(fresh, OffsetSpec.EARLIEST), timeout_ms=self._timeout_ms)
+            if fresh
+            else {}
+        )
+        behind = 0
+        for at in partitions:
+            done = starts[at].offset if at in starts else committed[at].offset
+            behind += max(0, ends[at].offset - done)
+        return behind
+
+    def close(self) -> None:
+        """Hang up; the next call connects again."""
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            admin.close()
+
+    def __enter__(self) -> ConsumerLag:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def consumer_lag(bootstrap: str, group: str, topic: str, timeout: float = TIMEOUT_SECONDS) -> int | None:
+    """Records of `topic` that `group` has not committed, once; None when Kafka, the topic or the group do not answer.
+
+    A partition the group has no commit on counts whole.
+    """
+    with ConsumerLag(bootstrap, group, topic, timeout) as lag:
+        return lag()

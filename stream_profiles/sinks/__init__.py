@@ -1,0 +1,1 @@
+"""Where profiles go: Redis for reading, the delta topic for following."""
