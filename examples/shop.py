@@ -47,8 +47,14 @@ shop = ProfileDefinition(
         RecentItems("recent_items", on=("view", "cart", "purchase"), n=10),
     ],
     targets=[
-        # Scored at every view, addition to the cart and purchase. The model learns from one example a visit.
-        Target("buys_soon", label=Happens("purchase", within="1d"), on=("view", "cart", "purchase"), every="10m"),
+        # Scored at every view, addition to the cart and purchase; what then happens is learned from every ten minutes.
+        Target(
+            "buys_soon",
+            label=Happens("purchase", within="1d"),
+            on=("view", "cart", "purchase"),
+            inputs=("views", "carts", "purchases", "last_purchase", "spend"),
+            every="10m",
+        ),
     ],
     embeddings=[
         # Customers who meet the same items point the same way.

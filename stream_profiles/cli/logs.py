@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -13,7 +14,7 @@ _CHATTY = ("aiokafka", "faust", "kafka", "mode", "asyncio", "jgo")
 
 def set_up(verbose: bool) -> None:
     """Log the library's own lines to standard error; of others only what is wrong, unless verbose."""
-    handler = RichHandler(console=Console(stderr=True), show_path=False, omit_repeated_times=False, markup=False)
+    handler = RichHandler(console=Console(stderr=True, width=1200 if not sys.stderr.isatty() else None), show_path=False, omit_repeated_times=False, markup=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", datefmt="[%X]", handlers=[handler], force=True)
     if not verbose:
         for name in _CHATTY:

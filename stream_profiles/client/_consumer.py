@@ -6,13 +6,21 @@ Its calls block. What is done with the records, and by which thread, is `_deltas
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections import deque
 from typing import Any
 
 import kafka
-from kafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError, RebalanceInProgressError
+from kafka.cluster import collect_hosts
+from kafka.errors import (
+    BrokerResponseError,
+    CommitFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    RebalanceInProgressError,
+)
 
 from ..errors import KafkaUnavailable, SettingsError, TopicError
 
@@ -23,6 +31,9 @@ _COMMIT_EVERY_S = 1.0
 #: Fetched at once. Kafka takes a consumer out of its group that does not ask for more within five minutes: with this
 #: many, one may take a second and a half over each.
 _MAX_RECORDS = 200
+#: The partitions of a member that Kafka does not hear from for so long go to others. kafka-python's own thread speaks
+#: for it every 3 s, however long its reader takes over a delta.
+_SESSION_TIMEOUT_S = 10
 
 
 class DeltaConsumer(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
@@ -50,9 +61,10 @@ class DeltaConsumer(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
         # A call may outlive the caller that waited for it, when that is a cancelled task.
         self._lock = threading.Lock()
         self._kafka: Any = None
-        #: What the group gave us, until we have gone to where to start in it. Set by kafka-python's own thread.
+        #: What the group gave us last, set by kafka-python's own thread at any time, and, when we have gone to where to
+        #: start in it, the same object once more.
         self._assigned: set[Any] | None = None
-        self._joined = False
+        self._placed: set[Any] | None = None
         #: Of the partitions we have in a group: the offset up to which all is done.
         self._done: dict[Any, int] = {}
         self._committed: dict[Any, int] = {}
@@ -129,7 +141,7 @@ class DeltaConsumer(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
         """What is kept is known when the assignment comes."""
 
     def on_partitions_assigned(self, assigned: set[Any]) -> None:
-        self._assigned, self._joined = set(assigned), True
+        self._assigned = set(assigned)
 
     @property
     def _timeout_ms(self) -> int:
@@ -143,10 +155,12 @@ class DeltaConsumer(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
             return clients[-1]
 
         try:
+            knock(self._broker, self._timeout_s)
             return kafka.KafkaConsumer(
                 bootstrap_servers=self._broker,
                 bootstrap_timeout_ms=self._timeout_ms,
                 group_id=self._group,
+                session_timeout_ms=1000 * _SESSION_TIMEOUT_S,
                 enable_auto_commit=False,
                 # Only for an offset whose record is gone already: then all that is left.
                 auto_offset_reset="earliest",
@@ -154,11 +168,9 @@ class DeltaConsumer(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
                 max_poll_records=_MAX_RECORDS,
                 kafka_client=client,
             )
-        except (KafkaError, OSError, ValueError) as error:
+        except (KafkaError, OSError) as error:
             for opened in clients:  # which a consumer that was never finished leaves open, with its thread
                 opened.close()
-            if isinstance(error, ValueError):
-                raise SettingsError(f"{self._broker!r} is not the address of a Kafka: write host:port") from None
             raise self._unavailable(error) from error
 
     def _start(self) -> None:
@@ -174,21 +186,20 @@ class DeltaConsumer(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
             return
         self._kafka.subscribe([self._topic], listener=self)
         deadline = time.monotonic() + self._timeout_s
-        while not self._joined and (left := deadline - time.monotonic()) > 0:
+        while self._placed is None and (left := deadline - time.monotonic()) > 0:
             self._fetch(min(left, 0.1))
 
     def _fetch(self, wait_s: float) -> None:
-        if self._assigned is None:
+        if self._assigned is self._placed:
             for fetched in self._kafka.poll(timeout_ms=round(1000 * wait_s)).values():
                 self.records += fetched
-        if self._assigned is not None:
+        assigned = self._assigned
+        if assigned is not None and assigned is not self._placed:
             # What was fetched since is from the wrong place, or is fetched again from the right one.
             self.records.clear()
-            assigned = self._assigned
             self._done = {partition: self._place(partition) for partition in assigned}
+            self._placed = assigned
             self._commit()
-            if self._assigned is assigned:
-                self._assigned = None
 
     def _place(self, partition: Any) -> int:
         """Go to where to go on in a partition that the group gave us, and say where that is."""
@@ -211,16 +222,16 @@ class DeltaConsumer(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
     def _commit(self) -> None:
         self._committed_at = time.monotonic()
         done = dict(self._done)
-        if done == self._committed:
+        # Between an assignment and going there, some of it may be another's.
+        if done == self._committed or self._assigned is not self._placed:
             return
         try:
             offsets = {partition: kafka.OffsetAndMetadata(offset, "", -1) for partition, offset in done.items()}
             self._kafka.commit(offsets, timeout_ms=self._timeout_ms)
         except (KafkaError, OSError) as error:
             # While the group changes this is part of its life: the place is kept, and committed afterwards.
-            level = (
-                logging.INFO if isinstance(error, (CommitFailedError, RebalanceInProgressError)) else logging.WARNING
-            )
+            changing = isinstance(error, (CommitFailedError, RebalanceInProgressError))
+            level = logging.INFO if changing else logging.WARNING
             log.log(level, "the offsets of group %s were not committed, deltas may come twice: %s", self._group, error)
         else:
             self._committed = done
@@ -228,4 +239,27 @@ class DeltaConsumer(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
     def _unavailable(self, error: Exception) -> KafkaUnavailable:
         if isinstance(error, KafkaTimeoutError):
             return KafkaUnavailable(f"Kafka at {self._broker} does not answer within {self._timeout_s:g} s: {error}")
-        return KafkaUnavailable(f"Kafka at {self._broker} does not answer: {error}")
+        refused = isinstance(error, BrokerResponseError)
+        return KafkaUnavailable(f"Kafka at {self._broker} {'refuses' if refused else 'does not answer'}: {error}")
+
+
+def knock(broker: str, timeout_s: float) -> None:
+    """See that somebody listens: kafka-python would try for as long as it may, and not say why it failed.
+
+    Raises:
+        SettingsError: it is no address.
+        OSError: nobody listens at any of the addresses.
+    """
+    try:
+        addresses = [(host, port) for host, port, _ in collect_hosts(broker)]
+    except ValueError:
+        raise SettingsError(f"{broker!r} is not the address of a Kafka: write host:port") from None
+    failure = OSError("no address")
+    for address in addresses:
+        try:
+            socket.create_connection(address, timeout_s).close()
+        except OSError as error:
+            failure = error
+        else:
+            return
+    raise failure

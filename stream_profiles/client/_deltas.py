@@ -122,7 +122,7 @@ def reading_of(
     Raises:
         SettingsError: there is no broker.
     """
-    if broker is None:
+    if not broker:
         raise SettingsError('deltas come from Kafka: give the client its address, as in broker="localhost:9092"')
     consumer = DeltaConsumer(broker, reader.names.deltas, group, from_beginning=from_beginning, timeout_s=timeout_s)
     return DeltaReading(reader, consumer, idle_s)

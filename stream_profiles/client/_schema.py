@@ -78,6 +78,9 @@ class Schema:
             now: Time (ms) to bring the values to; None leaves them as they are stored.
             strange: Gets the names of fields that this schema cannot read. They are left out: they belong to an older
                 definition, or to a newer one.
+
+        Raises:
+            StateError: what is stored is no profile.
         """
         version = stored.get(VERSION)
         if version is None:
@@ -99,15 +102,19 @@ class Schema:
                     strange.add(field.name)
             values[field.name] = value
         if len(values) + len(META) < len(stored):
-            strange.update(key.decode() for key in stored if key not in META and key.decode() not in values)
-        return Profile(
-            user_id=user_id,
-            profile=name,
-            version=int(version),
-            event_time=int(stored.get(EVENT_TIME, 0)),
-            updated_at=int(stored.get(UPDATED_AT, 0)),
-            values=values,
-        )
+            names = (key.decode(errors="replace") for key in stored if key not in META)
+            strange.update(unread for unread in names if unread not in values)
+        try:
+            return Profile(
+                user_id=user_id,
+                profile=name,
+                version=int(version),
+                event_time=int(stored.get(EVENT_TIME, 0)),
+                updated_at=int(stored.get(UPDATED_AT, 0)),
+                values=values,
+            )
+        except ValueError:
+            raise StateError(f"the profile {name!r} of {user_id!r} in Redis was not written by a worker") from None
 
     def delta(self, message: bytes, strange: set[str]) -> ProfileDelta:
         """A delta message, its embeddings as arrays.

@@ -31,6 +31,7 @@ class ProfileClient:
     Raises:
         SettingsError: the URL is not one of a Redis. Of every method: Redis has no profiles of that name.
         RedisUnavailable: of every method: Redis does not answer, or refuses.
+        StateError: of every method: what is there was not written by a worker.
 
     Examples:
         >>> with ProfileClient("redis://localhost:6379/0", "shop") as client:  # doctest: +SKIP

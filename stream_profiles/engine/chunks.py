@@ -21,6 +21,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 
+#: How long to wait for the end of a rebalance before fetching again.
+_REBALANCE_POLL_S = 0.01
+
+
 class ChunkedConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer, delivering runs."""
 
@@ -38,12 +42,23 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc]
             # A rebalance began, or even ended, while the records were on their way.
             await self._read_again(records)
             return
+        changelogs = self.app.tables.changelog_topics
         for topic_partition, run in records.items():
             tp = TP(topic_partition.topic, topic_partition.partition)
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 await self._read_again({tp: run})
                 continue
-            if not run or (active is not None and tp not in active and tp not in self._buffered_partitions):
+            if not run:
+                continue
+            if active is not None and tp not in active and tp not in self._buffered_partitions:
+                # Paused while the records were on their way.
+                await self._read_again({tp: run})
+                continue
+            if self.app.rebalancing and tp.topic not in changelogs:
+                # At the end of a rebalance Faust seeks the partitions to where they are to be read from, and after that
+                # it empties the agents' queues: what it was given between the two would be lost.
+                await self._read_again({tp: run})
+                await self.sleep(_REBALANCE_POLL_S)
                 continue
             read = self._read_offset[tp]
             if read is not None and run[-1].offset < read:
@@ -89,15 +104,29 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc]
         """Faust counts every offset; here only runs count."""
 
     def _new_offset(self, tp: TP) -> int | None:
-        """The offset to commit: past the last run that, with all before it, is acknowledged."""
-        acked, runs, offset = self._acked_index[tp], self._runs[tp], None
-        committed = self._committed_offset[tp] or 0
-        # A run that was delivered twice is acknowledged once.
-        while runs and (runs[0] in acked or runs[0] < committed):
-            offset = runs.popleft()
-            acked.discard(offset)
+        """The offset to commit: past the last run that, with all before it, is acknowledged.
+
+        A run is forgotten when a commit has passed it, not before: commits fail. It was delivered twice when it lies
+        before the committed offset; then it is acknowledged once at most.
+        """
+        acked, runs, committed = self._acked_index[tp], self._runs[tp], self._committed_offset[tp] or 0
+        while runs and runs[0] < committed:
+            acked.discard(runs.popleft())
+        offset = None
+        for run in runs:
+            if run not in acked:
+                break
+            offset = run
         self._acked[tp] = sorted(acked)
         return None if offset is None else offset + 1
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        known = {tp: self._committed_offset[tp] for tp in offsets}
+        committed: bool = await super()._commit_offsets(offsets, start_new_transaction)
+        if not committed:
+            # Faust takes what it tried to commit for committed.
+            self._committed_offset.update(known)
+        return committed
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await self.app.before_revocation()

@@ -30,11 +30,39 @@ MAX_TEXT_BYTES = 4 * MAX_ID_LENGTH + 5
 #: The most bytes one number takes in a stored state.
 NUMBER_BYTES = 9
 
+#: A sum of as many numbers as there can be events stays finite, so that nothing learned from it turns into nan.
+_MAX_NUMBER = 1e100
+
 _EVENT_FIELDS = tuple(field.name for field in msgspec.structs.fields(Event) if field.name != "properties")
 _VIRTUAL_FIELDS = ("amount",)
 
 
-class Feature:
+class Declared:
+    """Something a definition declares by name. Its constructor's parameters are its configuration."""
+
+    name: str
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, JSON-able."""
+        parameters = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in parameters}
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__
+
+    @property
+    def key(self) -> str:
+        """What the state is stored under: the name and a digest of the configuration."""
+        canonical = json.dumps([self.kind, self.config], sort_keys=True, default=_config_json)
+        return f"{self.name}:{hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()}"
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}("{getattr(self, "name", "?")}")'
+
+
+class Feature(Declared):
     """One named value of a profile, kept up to date event by event.
 
     A subclass's constructor is its configuration: every parameter is stored under its own name. Two features with the
@@ -93,25 +121,6 @@ class Feature:
         """Those numbers as of `now`, also for a user who has no state yet."""
         return ()
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, JSON-able."""
-        parameters = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: getattr(self, name) for name in parameters}
-
-    @property
-    def kind(self) -> str:
-        return type(self).__name__
-
-    @property
-    def key(self) -> str:
-        """What the state is stored under: the name and a digest of the configuration."""
-        canonical = json.dumps([self.kind, self.config], sort_keys=True, default=_config_json)
-        return f"{self.name}:{hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()}"
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}("{getattr(self, "name", "?")}")'
-
 
 def config_as_json(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration as plain JSON values; an object within it (a label, a model) as its class and configuration."""
@@ -156,10 +165,8 @@ def _amount(event: Event) -> float | None:
 
 
 def number(value: Any) -> float | None:
-    """The value as a finite float, or None when it is not a number."""
-    if type(value) is float:
-        return value if value - value == 0.0 else None
-    if type(value) is int:
+    """The value as a float, or None when it is not a number or one so large that sums of it could overflow."""
+    if (type(value) is float or type(value) is int) and -_MAX_NUMBER < value < _MAX_NUMBER:
         return float(value)
     return None
 

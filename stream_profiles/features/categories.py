@@ -18,9 +18,9 @@ _MAX_EXPONENT = 512.0
 class TopK(Feature):
     """The values seen most, by decayed counts, best first.
 
-    Keeps at most `capacity` candidates. When a new value arrives and the table is full, it takes the place and the score
-    of the smallest one (Space-Saving: Metwally et al., ICDT 2005), so a score is too high by at most the smallest one
-    kept, and a value with more than 1/capacity of all weight is never missed.
+    Keeps at most `capacity` candidates. When a new value arrives and the table is full, it takes the place and the
+    score of the smallest one (Space-Saving: Metwally et al., ICDT 2005), so a score is too high by at most the smallest
+    one kept, and a value with more than 1/capacity of all weight is never missed.
     State: `[landmark, last time, {value: score at the landmark}]` (forward decay).
 
     Parameters:
@@ -91,8 +91,8 @@ class TopK(Feature):
     def snapshot(self, state: State) -> Value:
         landmark, time, scores = state
         kept = decay.factor(time - landmark, self._half_life_ms)
-        best = sorted(scores.items(), key=_best_first)[: self.k]
-        return {"top": [[value, score * kept] for value, score in best], "at": time}
+        best = sorted([(-score, value) for value, score in scores.items()])[: self.k]
+        return {"top": [[value, -score * kept] for score, value in best], "at": time}
 
     def advance(self, value: Value, now: int) -> Value:
         if now <= value["at"]:
@@ -103,10 +103,6 @@ class TopK(Feature):
     @property
     def max_bytes(self) -> int:
         return self.capacity * (MAX_TEXT_BYTES + NUMBER_BYTES) + 3 * NUMBER_BYTES
-
-
-def _best_first(entry: tuple[str, float]) -> tuple[float, str]:
-    return -entry[1], entry[0]
 
 
 class RecentItems(Feature):
@@ -132,9 +128,7 @@ class RecentItems(Feature):
 
     mergeable = True
 
-    def __init__(
-        self, name: str, *, of: str = "item_id", n: int = 20, on: str | Iterable[str] | None = None
-    ) -> None:
+    def __init__(self, name: str, *, of: str = "item_id", n: int = 20, on: str | Iterable[str] | None = None) -> None:
         super().__init__(name, on=on)
         if n < 1:
             raise DefinitionError(f"{self!r}: n must be at least 1")

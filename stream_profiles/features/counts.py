@@ -33,6 +33,7 @@ class _DecayedTotal(Feature):
             raise DefinitionError(f"{self!r} keeps nothing: give it a half_life or leave lifetime=True")
         self._milliseconds = tuple(self._half_lives.values())
         self._labels = tuple(self._half_lives)
+        self._no_inputs = (0.0,) * (len(self._labels) + lifetime)
 
     def _add(self, state: State | None, time: int, amount: float) -> State:
         if state is None:
@@ -93,10 +94,16 @@ class _DecayedTotal(Feature):
 
     def inputs(self, state: State | None, now: int) -> tuple[float, ...]:
         if state is None:
-            return (0.0,) * (len(self._labels) + self.lifetime)
-        elapsed = max(0, now - state[0])
-        decayed = [state[i] * decay.factor(elapsed, ms) for i, ms in enumerate(self._milliseconds, 2)]
-        return (state[1], *decayed) if self.lifetime else tuple(decayed)
+            return self._no_inputs
+        last, *numbers = state
+        elapsed = now - last
+        if elapsed > 0:
+            index = 1
+            for half_life in self._milliseconds:
+                exponent = -elapsed / half_life
+                numbers[index] *= 2.0**exponent if exponent > -1074.0 else 0.0
+                index += 1
+        return tuple(numbers if self.lifetime else numbers[1:])
 
 
 class Count(_DecayedTotal):
@@ -125,7 +132,8 @@ class Sum(_DecayedTotal):
 
     Parameters:
         name: Field name.
-        of: Event field: a contract field, `amount` (price times quantity, quantity 1 when missing) or `properties.NAME`.
+        of: Event field: a contract field, `amount` (price times quantity, where 1 stands in for no quantity) or
+            `properties.NAME`.
         on: Event type(s); None for all.
         half_life: One or several durations.
         lifetime: Keep the total since ever.

@@ -68,7 +68,9 @@ class EWMean(Feature):
         return state
 
     def snapshot(self, state: State) -> Value:
-        return {label: state[i + 1] / state[i] for label, i in zip(self.half_life, range(1, len(state), 2), strict=True)}
+        return {
+            label: state[i + 1] / state[i] for label, i in zip(self.half_life, range(1, len(state), 2), strict=True)
+        }
 
     def merge(self, a: State, b: State) -> State:
         early, late = (a, b) if a[0] <= b[0] else (b, a)

@@ -9,7 +9,9 @@ are additive, so those of two partitions merge exactly.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -19,15 +21,17 @@ from ..contracts import Event
 from ..durations import Duration, label, to_ms
 from ..errors import DefinitionError
 from ..features import decay
-from ..features.base import NUMBER_BYTES, Feature, check_name, field_getter, text
+from ..features.base import NUMBER_BYTES, Declared, check_name, field_getter, text
 
 Vector = NDArray[np.float32]
 
+#: How vectors are stored and published, on every machine.
+_STORED = np.dtype("<f4")
 #: Non-zero places of an index vector. Few against the dimension, so that two random ones are nearly orthogonal.
 _NON_ZERO = 8
 
 
-class BehaviourEmbedding:
+class BehaviourEmbedding(Declared):
     """Incremental embedding of users by what they do.
 
     Published: little-endian float32 of length `dimensions`, L2-normalised; nothing until the user has met an item that
@@ -43,10 +47,6 @@ class BehaviourEmbedding:
         dimensions: Length of the vectors; a power of two from 16 to 256.
         max_items: Items remembered per partition; beyond it the one not seen for longest is forgotten.
     """
-
-    kind = "BehaviourEmbedding"
-    config = Feature.config
-    key = Feature.key
 
     def __init__(
         self,
@@ -75,9 +75,6 @@ class BehaviourEmbedding:
         self._gap_ms = to_ms(gap)
         self._get = field_getter(self, of)
 
-    def __repr__(self) -> str:
-        return f'BehaviourEmbedding("{self.name}")'
-
     def update(self, state: list[Any] | None, event: Event, items: ItemVectors) -> list[Any] | None:
         """State: `[time, weight, sum of directions as bytes, session start, session's last time]`."""
         item = text(self._get(event))
@@ -91,7 +88,7 @@ class BehaviourEmbedding:
         elif time > state[4]:
             state[4] = time
         session = event.session_id or f"{event.user_id}:{state[3]}"
-        direction = items.observe(item, self._index_vector(session), time, self._item_half_life_ms)
+        direction = items.observe(item, _index_vector(session, self.dimensions), time, self._item_half_life_ms)
         if direction is None:
             return state
         elapsed = time - state[0]
@@ -99,21 +96,23 @@ class BehaviourEmbedding:
             state[0], state[1], total = time, 1.0, direction
         elif elapsed >= 0:
             kept = decay.factor(elapsed, self._half_life_ms)
-            total = np.frombuffer(state[2], np.float32) * np.float32(kept) + direction
+            total = np.frombuffer(state[2], _STORED) * kept
+            total += direction
             state[0], state[1] = time, state[1] * kept + 1.0
         else:
             weight = decay.factor(-elapsed, self._half_life_ms)
-            total = np.frombuffer(state[2], np.float32) + direction * np.float32(weight)
+            direction *= weight
+            total = np.frombuffer(state[2], _STORED) + direction
             state[1] += weight
-        state[2] = total.astype("<f4", copy=False).tobytes()
+        state[2] = _to_bytes(total)
         return state
 
     def snapshot(self, state: list[Any]) -> bytes | None:
         """The unit vector as bytes; None while there is none."""
         if not state[2]:
             return None
-        unit = _direction(np.frombuffer(state[2], "<f4"))
-        return None if unit is None else unit.astype("<f4", copy=False).tobytes()
+        unit = _direction(np.frombuffer(state[2], _STORED))
+        return None if unit is None else _to_bytes(unit)
 
     def advance(self, value: Any, now: int) -> Any:
         return value
@@ -122,17 +121,25 @@ class BehaviourEmbedding:
     def max_bytes(self) -> int:
         return 4 * self.dimensions + 5 * NUMBER_BYTES
 
-    def _index_vector(self, session: str) -> Vector:
-        digest = np.frombuffer(blake2b(session.encode(), digest_size=2 * _NON_ZERO).digest(), np.uint8)
-        vector = np.zeros(self.dimensions, np.float32)
-        # Two places may fall together: the later sign wins, which is as random as any other.
-        vector[digest[:_NON_ZERO] % self.dimensions] = np.where(digest[_NON_ZERO:] & 1, np.float32(1), np.float32(-1))
-        return vector
+
+@lru_cache(maxsize=4096)
+def _index_vector(session: str, dimensions: int) -> Vector:
+    """A session's own vector, made from its name, so nothing has to be kept. Read-only: all its events share it."""
+    digest = np.frombuffer(blake2b(session.encode(), digest_size=2 * _NON_ZERO).digest(), np.uint8)
+    vector = np.zeros(dimensions, np.float32)
+    # Two places may fall together: the later sign wins, which is as random as any other.
+    vector[digest[:_NON_ZERO] % dimensions] = np.where(digest[_NON_ZERO:] & 1, np.float32(1), np.float32(-1))
+    return vector
 
 
 def _direction(vector: Vector) -> Vector | None:
-    length = float(np.sqrt(np.dot(vector, vector)))
-    return vector * np.float32(1.0 / length) if length > 0.0 else None
+    """The unit vector, a new array; None for a vector of zeros."""
+    squared = float(vector.dot(vector))
+    return vector * (1.0 / sqrt(squared)) if squared > 0.0 else None
+
+
+def _to_bytes(vector: Vector) -> bytes:
+    return vector.tobytes() if _STORED.isnative else vector.astype(_STORED).tobytes()
 
 
 class ItemVectors:
@@ -158,17 +165,18 @@ class ItemVectors:
                 forgotten = next(iter(self._items))
                 del self._items[forgotten]
                 self._changed[forgotten] = None
-            self._items[item] = [self._sequence, time, index_vector]
+            self._items[item] = [self._sequence, time, index_vector.copy()]
             return None
         self._items[item] = known
         vector: Vector = known[2]
         direction = _direction(vector)
         elapsed = time - known[1]
         if elapsed >= 0:
-            known[2] = vector * np.float32(decay.factor(elapsed, half_life_ms)) + index_vector
+            vector *= decay.factor(elapsed, half_life_ms)
+            vector += index_vector
             known[1] = time
         else:
-            known[2] = vector + index_vector * np.float32(decay.factor(-elapsed, half_life_ms))
+            vector += index_vector * decay.factor(-elapsed, half_life_ms)
         known[0] = self._sequence
         return direction
 
@@ -177,7 +185,7 @@ class ItemVectors:
         changed: list[tuple[str, int, list[Any] | None]] = []
         for item in self._changed:
             known = self._items.get(item)
-            stored = None if known is None else [known[1], known[2].astype("<f4", copy=False).tobytes()]
+            stored = None if known is None else [known[1], _to_bytes(known[2])]
             changed.append((item, self._sequence if known is None else known[0], stored))
         self._changed.clear()
         return changed
@@ -190,7 +198,7 @@ class ItemVectors:
         kept = [(version, item, entry) for item, (version, entry) in _present(stored)]
         for version, item, (time, vector) in sorted(kept, key=lambda each: each[0]):
             self._items.pop(item, None)
-            self._items[item] = [version, time, np.frombuffer(vector, "<f4").astype(np.float32, copy=False)]
+            self._items[item] = [version, time, np.frombuffer(vector, _STORED).astype(np.float32)]
             self._sequence = max(self._sequence, version)
 
 

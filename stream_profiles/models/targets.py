@@ -15,7 +15,7 @@ from typing import Any
 from ..contracts import Event
 from ..durations import Duration, label, to_ms
 from ..errors import DefinitionError
-from ..features.base import MAX_TEXT_BYTES, NUMBER_BYTES, Feature, check_name
+from ..features.base import MAX_TEXT_BYTES, NUMBER_BYTES, Declared, Feature, check_name
 from .classifiers import Inputs, LogisticRegression, RunningLogisticRegression
 from .metrics import BinaryMetrics
 
@@ -42,7 +42,7 @@ class Happens:
         return {"type": self.type, "within": self.within}
 
 
-class Target:
+class Target(Declared):
     """Something to predict about every user, with a model that learns from what then happens.
 
     Parameters:
@@ -51,7 +51,7 @@ class Target:
         model: The classifier; one learns per partition.
         on: Event type(s) at which to predict; None for all.
         inputs: Names of the features whose numbers the model sees, as they are right after the event; None for all that
-            have any. The type of the event is an input too.
+            have any. Which of the types in `on` the event is of is an input too.
         every: The least event time between two examples of one user that the model learns from; scores are still
             refreshed at every event of `on`.
         max_pending: The most examples of one user that wait for their label; beyond it no new one is kept.
@@ -81,13 +81,6 @@ class Target:
         self.every = every if isinstance(every, str) else _label(every)
         self.every_ms = to_ms(every)
         self.max_pending = max_pending
-
-    kind = "Target"
-    config = Feature.config
-    key = Feature.key
-
-    def __repr__(self) -> str:
-        return f'Target("{self.name}")'
 
     def advance(self, value: Any, now: int) -> Any:
         return value
@@ -130,7 +123,10 @@ class CompiledTarget:
             if feature.input_names():
                 self._sources.append((feature.key, feature.inputs))
                 names += feature.input_names()
-        self._names = tuple(names)
+        # A type that is just left out when it is not the event's would look like an input that never changes.
+        types = target.on or ()
+        self._types = {type: tuple(float(type == other) for other in types) for type in types}
+        self._names = (*names, *(f"type={type}" for type in types))
         #: Kept examples and learned weights belong to these very inputs: with others, the target starts anew.
         sources = "".join([target.key, *(key for key, _ in self._sources)])
         self.key = f"{target.name}:{blake2b(sources.encode(), digest_size=4).hexdigest()}"
@@ -144,7 +140,7 @@ class CompiledTarget:
     def predict(self, state: TargetState | None, slots: dict[str, Any], event: Event, learner: Learner) -> TargetState:
         """Score the user right after an event; keep the inputs when it is time for an example."""
         time = event.time
-        numbers = []
+        numbers: list[float] = []
         for key, inputs in self._sources:
             numbers += inputs(slots.get(key), time)
         numbers = [log1p(x) if x >= 0.0 else -log1p(-x) for x in numbers]
@@ -163,7 +159,9 @@ class CompiledTarget:
         """Give the label true to what waited for this event; returns whether anything did."""
         if event.type != self._awaited or not state[3]:
             return False
-        time, waiting, due = event.time, [], []
+        time = event.time
+        waiting: list[list[Any]] = []
+        due: list[list[Any]] = []
         for example in state[3]:
             made = example[0] - self._within_ms
             (due if made < time <= example[0] else waiting).append(example)
@@ -192,9 +190,7 @@ class CompiledTarget:
         return {"score": state[0], "at": state[1]}
 
     def _inputs(self, numbers: Sequence[float], event_type: str) -> Inputs:
-        inputs = dict(zip(self._names, numbers, strict=True))
-        inputs[f"type={event_type}"] = 1.0
-        return inputs
+        return dict(zip(self._names, (*numbers, *self._types.get(event_type, ())), strict=True))
 
     def _learn(self, example: list[Any], label: bool, learner: Learner) -> None:
         _, score, event_type, packed = example

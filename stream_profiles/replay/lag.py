@@ -6,8 +6,11 @@ from types import TracebackType
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
+
+from ..errors import KafkaUnavailable
+from .admin import open_admin
 
 #: A lag is asked for while events flow; an answer that takes longer is of no use.
 TIMEOUT_SECONDS = 5.0
@@ -28,34 +31,31 @@ class ConsumerLag:
         self._bootstrap = bootstrap
         self._group = group
         self._topic = topic
-        self._timeout_ms = max(1, round(timeout * 1000))
+        self._timeout = timeout
         self._admin: Any = None
 
     def __call__(self) -> int | None:
         try:
             if self._admin is None:
-                self._admin = KafkaAdminClient(
-                    bootstrap_servers=self._bootstrap,
-                    bootstrap_timeout_ms=self._timeout_ms,
-                    request_timeout_ms=self._timeout_ms,
-                )
+                self._admin = open_admin(self._bootstrap, self._timeout)
             return self._lag()
-        except (KafkaError, OSError, TimeoutError):
+        except (KafkaUnavailable, KafkaError, OSError):
             self.close()
             return None
 
     def _lag(self) -> int | None:
+        timeout_ms = round(self._timeout * 1000)
         topic = self._admin.describe_topics([self._topic])[0]
         partitions = [TopicPartition(self._topic, each["partition_index"]) for each in topic["partitions"]]
         if topic["error_code"] or not partitions:
             return None
         committed = self._admin.list_group_offsets({self._group: partitions})[self._group]
         latest = dict.fromkeys(partitions, OffsetSpec.LATEST)
-        ends = self._admin.list_partition_offsets(latest, timeout_ms=self._timeout_ms)
+        ends = self._admin.list_partition_offsets(latest, timeout_ms=timeout_ms)
         # A partition nobody has committed on is read from its beginning, which retention may have moved.
         fresh = [at for at in partitions if at not in committed or committed[at].offset < 0]
         starts = (
-            self._admin.list_partition_offsets(dict.fromkeys(fresh, OffsetSpec.EARLIEST), timeout_ms=self._timeout_ms)
+            self._admin.list_partition_offsets(dict.fromkeys(fresh, OffsetSpec.EARLIEST), timeout_ms=timeout_ms)
             if fresh
             else {}
         )

@@ -106,9 +106,7 @@ async def run_replay(
             if rows.columns is not None:
                 mapping.check_columns(rows.columns, path.name)
     async with Runner(mapping, options, transport, lag, view or Silent(), stop or asyncio.Event()) as run:
-        for path, prefix in zip(paths, prefixes, strict=True):
-            if run.report.stopped is None:
-                await run.file(path, prefix)
+        await run.files(paths, prefixes)
     return run.report
 
 

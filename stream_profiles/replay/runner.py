@@ -16,11 +16,11 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, TextIO
+from typing import Any, Final, NamedTuple, TextIO, cast
 
 import msgspec
 
@@ -126,23 +126,30 @@ class Runner:
             self._rejects.close()
         await self._transport.stop()
 
-    async def file(self, path: Path, prefix: str) -> None:
-        """Replay one file from where the checkpoint says.
+    async def files(self, paths: Sequence[Path], prefixes: Sequence[str]) -> None:
+        """Replay files one after the other, each from where the checkpoint says.
 
         Raises:
-            StreamProfilesError: the file is broken, or the transport is. What was acknowledged is remembered.
+            StreamProfilesError: a file is broken, or the transport is. What was acknowledged is remembered.
         """
-        self._path, self._prefix = path, prefix
         digest = self._mapping.config.digest
-        self._key = Checkpoint.key(path, path.stat().st_size, digest, self._destination)
-        place = Place() if self._options.restart else self._checkpoint.place(self._key)
-        self.report.skipped += place.rows
-        if place.finished:
-            return
-        self._row = place.rows
+        keys = [Checkpoint.key(path, path.stat().st_size, digest, self._destination) for path in paths]
+        places = [Place() if self._options.restart else self._checkpoint.place(key) for key in keys]
+        if self._options.rejects is not None:
+            # What an earlier run rejected is not rejected again by one that goes on.
+            self._open_rejects(self._options.rejects, "a" if any(place.rows for place in places) else "w")
+        for path, prefix, key, place in zip(paths, prefixes, keys, places, strict=True):
+            self.report.skipped += place.rows
+            self._path, self._prefix, self._key, self._row = path, prefix, key, place.rows
+            if not place.finished:
+                await self._file(path, place)
+            if self.report.stopped is not None:
+                self.report.resume = path, self._row
+                return
+
+    async def _file(self, path: Path, place: Place) -> None:
         # Fails now, and not after a second's events, where the place cannot be kept.
-        self._checkpoint.save(self._key, place)
-        self._open_rejects()
+        self._save(finished=False)
         if self._pacer is not None:
             self._pacer.restart()
         with open_rows(path, self._mapping.config.source) as rows:
@@ -163,8 +170,6 @@ class Runner:
             finished = self.report.stopped is None
             self._save(finished=finished)
             self._show(rows_total=self._row if finished else rows.rows_total())
-        if self.report.stopped is not None:
-            self.report.resume = path, self._row
 
     async def _replay(self, chunk: list[Row]) -> None:
         """Map a chunk of rows and queue its events."""
@@ -367,12 +372,9 @@ class Runner:
         finally:
             stopped.cancel()
 
-    def _open_rejects(self) -> None:
-        path = self._options.rejects
-        if path is None or self._rejects is not None:
-            return
+    def _open_rejects(self, path: Path, mode: str) -> None:
         try:
-            self._rejects = path.open("a" if self._row else "w", encoding="utf-8")
+            self._rejects = cast(TextIO, path.open(mode, encoding="utf-8"))
         except OSError as error:
             raise SettingsError(f"the rejects cannot be written to {path}: {error.strerror}") from None
 

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.partitioner import murmur2
-from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError as AdminError
 
 from ..errors import KafkaUnavailable, TopicError
+from .admin import open_admin, unavailable
 
 #: One batch of one partition. Below a broker's default limit (max.message.bytes = 1,048,588) by more than a header.
 BATCH_BYTES = 1_000_000
@@ -91,17 +91,12 @@ class KafkaTransport:
                 await self._producer.start()
                 self._partitions = sorted(await self._producer.partitions_for(self._topic))
         except (TimeoutError, OSError, KafkaError, AdminError):
-            raise KafkaUnavailable(
-                f"no Kafka broker answers at {self._bootstrap}; start it or correct the address"
-            ) from None
+            raise unavailable(self._bootstrap) from None
         return f"{self._topic}#{topic_id}"
 
     def _look_up_topic(self) -> str:
         # aiokafka would create a missing topic where the broker allows it, with one partition; and knows no ids.
-        timeout_ms = round(START_SECONDS * 900)
-        admin = KafkaAdminClient(
-            bootstrap_servers=self._bootstrap, bootstrap_timeout_ms=timeout_ms, request_timeout_ms=timeout_ms
-        )
+        admin = open_admin(self._bootstrap, START_SECONDS * 0.9)
         try:
             topic = admin.describe_topics([self._topic])[0]
         finally:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
+import tempfile
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -217,10 +220,6 @@ def test_the_stem_is_the_name_without_the_format() -> None:
 
 @given(st.lists(st.lists(st.text("ab\"',;\n é", max_size=5), min_size=2, max_size=2), max_size=20), st.integers(0, 25))
 def test_what_a_csv_writer_writes_is_read_back(rows: list[list[str]], skip: int) -> None:
-    import csv
-    import io
-    import tempfile
-
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows([["x", "y"], *rows])
     with tempfile.TemporaryDirectory() as folder:
