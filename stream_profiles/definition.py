@@ -99,7 +99,9 @@ class ProfileDefinition:
         """What a reader in another service needs to read the profiles: each field's kind and configuration."""
         return {
             "name": self.name,
-            "fields": {field.name: {"kind": field.kind, "config": config_as_json(field.config)} for field in self.fields},
+            "fields": {
+                field.name: {"kind": field.kind, "config": config_as_json(field.config)} for field in self.fields
+            },
         }
 
     def inputs_of(self, target: Target) -> list[Feature]:
@@ -116,7 +118,7 @@ class ProfileDefinition:
         for field, event_type in sorted(used, key=lambda pair: (pair[0].name, pair[1])):
             if event_type not in self.event_types:
                 raise DefinitionError(
-                    f'{field!r} waits for events of type {event_type!r}, which event_types does not have'
+                    f"{field!r} waits for events of type {event_type!r}, which event_types does not have"
                     f"{_suggest(event_type, self.event_types)}"
                 )
 

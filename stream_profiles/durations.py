@@ -8,7 +8,9 @@ from datetime import timedelta
 from .errors import DefinitionError
 
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
-_PATTERN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+#: A time plus a duration has to stay a time.
+_LONGEST_MS = 36_525 * UNITS_MS["d"]
+_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 
 Duration = str | timedelta
 
@@ -17,7 +19,7 @@ def to_ms(duration: Duration) -> int:
     """Milliseconds of a duration.
 
     Raises:
-        DefinitionError: it is not a positive duration.
+        DefinitionError: it is not a duration from a millisecond to a hundred years.
 
     Examples:
         >>> to_ms("30m"), to_ms("1.5h"), to_ms(timedelta(days=1))
@@ -32,6 +34,8 @@ def to_ms(duration: Duration) -> int:
         milliseconds = float(match[1]) * UNITS_MS[match[2]]
     if milliseconds < 1:
         raise DefinitionError(f"{duration!r} is too short: a duration is at least one millisecond")
+    if milliseconds > _LONGEST_MS:
+        raise DefinitionError(f"{duration!r} is too long: a duration is at most 36525d, a hundred years")
     return round(milliseconds)
 
 

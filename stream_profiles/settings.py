@@ -5,8 +5,11 @@ Only what differs between deployments is here; what a profile is made of is in t
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -17,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from ._suggestions import did_you_mean
 from .durations import to_ms
 from .errors import DefinitionError, SettingsError
 from .mapping import MappingConfig
@@ -24,6 +28,28 @@ from .names import Names
 
 ENV_PREFIX = "STREAM_PROFILES_"
 DEFAULT_FILE = Path("stream_profiles.toml")
+#: Read elsewhere: where downloads of the embedded servers are kept.
+_OTHER_VARIABLES = (f"{ENV_PREFIX}CACHE",)
+#: What Kubernetes sets in every container for a service that is called, say, stream-profiles-redis.
+_SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_|$)")
+_BROKER = re.compile(r"([^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+#: What pydantic's kinds of errors want, in words that follow "must be".
+_WANTED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text in quotes",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "path_type": "a path in quotes",
+    "greater_than_equal": "at least {}",
+    "less_than_equal": "at most {}",
+}
 
 
 def _is_duration(value: str) -> str:
@@ -31,6 +57,21 @@ def _is_duration(value: str) -> str:
         to_ms(value)
     except DefinitionError as error:
         raise ValueError(str(error)) from None
+    return value
+
+
+def _is_broker(value: str) -> str:
+    addresses = [address.strip() for address in value.split(",")]
+    for address in addresses:
+        if not _BROKER.fullmatch(address):
+            raise ValueError(f"{address!r} is not the address of a Kafka: write host:port, or several with commas between")
+    return ",".join(addresses)
+
+
+def _is_redis_url(value: str) -> str:
+    if not value.startswith(_REDIS_SCHEMES):
+        # The value is not shown: it may hold a password.
+        raise ValueError("this is not the URL of a Redis: write redis://host:port/0")
     return value
 
 
@@ -63,15 +104,15 @@ class InputTopic(BaseModel):
 class Settings(BaseSettings):
     """Settings of one deployment of one definition."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid")
     _file: ClassVar[Path | None] = None
 
     #: The profile definition, as `path/to/file.py:variable` or `package.module:variable`.
     definition: str | None = None
     #: Kafka's bootstrap servers, `host:port,host:port`. Without one, an embedded Kafka is started.
-    broker: str | None = None
+    broker: Annotated[str, AfterValidator(_is_broker)] | None = None
     #: `redis://host:port/db`. Without one, an embedded Redis is started.
-    redis: str | None = None
+    redis: Annotated[str, AfterValidator(_is_redis_url)] | None = None
     #: Topics that events come from; `NAME-clicks` when none is given.
     inputs: Annotated[list[InputTopic], NoDecode] = Field(default_factory=list)
 
@@ -136,26 +177,84 @@ def load_settings(file: Path | None = None, **given: Any) -> Settings:
     What is given wins over the environment, the environment over the file; None counts as not given.
 
     Raises:
-        SettingsError: a file that is missing or is no TOML, an unknown setting, a wrong value.
+        SettingsError: a file that is missing or is no TOML, an unknown setting or environment variable, a wrong value.
     """
     if file is not None and not file.is_file():
         raise SettingsError(f"there is no settings file {file}")
     chosen = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    _check_environment()
+    given = {name: value for name, value in given.items() if value is not None}
     source = type("Settings", (Settings,), {"_file": chosen, "__module__": __name__})
     try:
-        settings: Settings = source(**{name: value for name, value in given.items() if value is not None})
+        settings: Settings = source(**given)
     except ValidationError as error:
-        raise SettingsError(_sentence(error, chosen)) from None
-    except ValueError as error:
-        raise SettingsError(f"{chosen} is not a settings file: {error}") from None
+        raise SettingsError(_sentence(error, chosen, given)) from None
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"{chosen} is no TOML file: {error}; a text stands in quotes, as in key = \"text\"") from None
     return settings
 
 
-def _sentence(error: ValidationError, file: Path | None) -> str:
+def _check_environment() -> None:
+    """Raises: SettingsError, for a variable that looks like a setting and is none.
+
+    Pydantic passes over it: a broker with a typo in its name would silently be an embedded one.
+    """
+    settings = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    for name in sorted(os.environ):
+        known = name.upper() in (*settings, *_OTHER_VARIABLES) or _SERVICE_LINK.search(name.upper())
+        if name.upper().startswith(ENV_PREFIX) and not known:
+            raise SettingsError(f"the environment variable {name} is no setting; {did_you_mean(name.upper(), settings)}")
+
+
+def _sentence(error: ValidationError, file: Path | None, given: dict[str, Any]) -> str:
+    """The first thing that is wrong: where it was said, what it is about, and what it should be."""
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or "settings"
-    where = f"{name} (in {file} or {ENV_PREFIX}{name.split('.')[0].upper()})" if file else name
+    path = [part for part in first["loc"] if part != "[key]"]
+    setting = str(path[0]) if path else ""
+    variable = f"{ENV_PREFIX}{setting.upper()}"
+    if setting in given:
+        place = ""
+    elif any(name.upper() == variable for name in os.environ):
+        place = f"{variable}: "
+    else:
+        place = f"{file}: " if file else ""
     if first["type"] == "extra_forbidden":
-        known = ", ".join(Settings.model_fields)
-        return f"there is no setting {where}; the settings are {known}"
-    return f"setting {where}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}"
+        return f"{place}there is no setting {_dotted(path)}; {did_you_mean(str(path[-1]), _names_beside(path))}"
+    if first["type"] == "missing":
+        return f"{place}{_dotted(path[:-1])} lacks {path[-1]!r}"
+    if first["type"] == "value_error":
+        # These name the value themselves.
+        return f"{place}{_dotted(path)}: {first['ctx']['error']}"
+    limit = next((str(value) for value in first.get("ctx", {}).values()), "")
+    wanted = _WANTED.get(first["type"], "").format(limit) or first["msg"]
+    return f"{place}{_dotted(path)} must be {wanted}, not {first['input']!r}"
+
+
+def _dotted(path: Sequence[int | str]) -> str:
+    """A place in the settings as TOML's users write it.
+
+    Examples:
+        >>> _dotted(["inputs", 0, "mapping", "fields"])
+        'inputs[0].mapping.fields'
+    """
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or "the settings"
+
+
+def _names_beside(path: Sequence[int | str]) -> list[str]:
+    """The settings that could stand where the last part of the path does."""
+    model: Any = Settings
+    for part in path[:-1]:
+        if not isinstance(part, int):
+            field = model.model_fields.get(part)
+            model = next(
+                (each for each in _types_of(field and field.annotation) if hasattr(each, "model_fields")), None
+            )
+        if model is None:
+            return []
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _types_of(annotation: Any) -> list[Any]:
+    """A type and those it is made of: `list[InputTopic]` has InputTopic."""
+    return [annotation, *(inner for each in get_args(annotation) for inner in _types_of(each))]

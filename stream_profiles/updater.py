@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from .contracts import Event
 from .definition import ProfileDefinition
+from .features import Feature
 from .models.embeddings import BehaviourEmbedding, ItemVectors
 from .models.targets import CompiledTarget, Learner
 from .state import ID_DIGEST_BYTES, ProfileState
@@ -74,11 +75,15 @@ class ProfileUpdater:
         self.embeddings: list[BehaviourEmbedding] = definition.embeddings
         self._allowed = None if definition.event_types is None else frozenset(definition.event_types)
         self._plans: dict[str, _Plan] = {}
+        parts: list[Feature | CompiledTarget | BehaviourEmbedding] = [
+            *definition.features,
+            *self.targets,
+            *self.embeddings,
+        ]
         self._snapshots: dict[str, tuple[str, Callable[[Any], Any]]] = {
-            field.key: (field.name, field.snapshot) for field in [*definition.features, *self.targets, *self.embeddings]
+            part.key: (part.name, part.snapshot) for part in parts
         }
         self._seen_bytes = ID_DIGEST_BYTES * definition.dedup
-        parts = [*definition.features, *self.targets, *self.embeddings]
         #: The most bytes one encoded profile takes, whatever arrives.
         self.max_profile_bytes = 64 + self._seen_bytes + sum(p.max_bytes + len(p.key.encode()) + 2 for p in parts)
 
@@ -109,7 +114,9 @@ class ProfileUpdater:
             return Skipped.LATE
         state.seen = (seen + digest)[-self._seen_bytes :] if self._seen_bytes else b""
 
-        removed = self._forget_unknown(state) if state.version and not state.slots.keys() <= self._snapshots.keys() else []
+        removed = (
+            self._forget_unknown(state) if state.version and not state.slots.keys() <= self._snapshots.keys() else []
+        )
         snapshot = bool(removed) or state.version == 0
         slots, changed, failed = state.slots, {}, _NOTHING
         plan = self._plans.get(event.type) or self._plan(event.type)
@@ -158,9 +165,12 @@ class ProfileUpdater:
 
     def deadline(self, state: ProfileState) -> int:
         """When time alone will next change this state; 0 for never."""
-        slots = state.slots
-        deadlines = [target.deadline(slots.get(target.key)) for target in self.targets]
-        return min((deadline for deadline in deadlines if deadline is not None), default=0)
+        first = 0
+        for target in self.targets:
+            deadline = target.deadline(state.slots.get(target.key))
+            if deadline is not None and (not first or deadline < first):
+                first = deadline
+        return first
 
     def published(self, state: ProfileState) -> dict[str, Any]:
         """The whole profile as it is published: one value a field that has one."""

@@ -28,13 +28,13 @@ def intake_app(names: Names, settings: Settings, bootstrap: str, sources: list[I
     return app
 
 
-def profiles_app(
-    names: Names, settings: Settings, bootstrap: str, updater: ProfileUpdater
-) -> tuple[Any, ProfileTable]:
+def profiles_app(names: Names, settings: Settings, bootstrap: str, updater: ProfileUpdater) -> tuple[Any, ProfileTable]:
     """The app with the table of profiles; its agent is added by `read_events`."""
     app = _app(names.profiles_group, settings, bootstrap)
     changelog = app.topic(names.changelog, schema=RunSchema(), partitions=settings.partitions, compacting=True)
-    table = ProfileTable(app, updater=updater, name="profiles", partitions=settings.partitions, changelog_topic=changelog)
+    table = ProfileTable(
+        app, updater=updater, name="profiles", partitions=settings.partitions, changelog_topic=changelog
+    )
     app.tables.add(table)
     return app, table
 
@@ -89,5 +89,3 @@ def _app(group: str, settings: Settings, bootstrap: str) -> Any:
         topic_replication_factor=settings.replication,
         consumer_max_fetch_size=1_048_576,
     )
-
-

@@ -13,19 +13,18 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import faust
 from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-
 #: How long to wait for the end of a rebalance before fetching again.
 _REBALANCE_POLL_S = 0.01
 
 
-class ChunkedConsumer(driver.Consumer):  # type: ignore[misc]
+class ChunkedConsumer(driver.Consumer):
     """Faust's consumer, delivering runs."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -73,9 +72,9 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc]
                     last.offset,
                     last.timestamp / 1000,
                     last.timestamp_type,
-                    (),
+                    [],
                     None,
-                    run,
+                    cast(Any, run),
                     None,
                     0,
                     0,
@@ -129,18 +128,18 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc]
         return committed
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        await self.app.before_revocation()
+        await cast(ChunkedApp, self.app).before_revocation()
         await self.commit()
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
             self._runs.pop(tp, None)
 
 
-class ChunkedTransport(driver.Transport):  # type: ignore[misc]
+class ChunkedTransport(driver.Transport):
     Consumer = ChunkedConsumer
 
 
-class ChunkedApp(faust.App):  # type: ignore[misc]
+class ChunkedApp(faust.App):
     """A Faust app all of whose topics are delivered in runs."""
 
     #: Awaited before partitions are given back: applied events are to be written or forgotten by its end.
@@ -154,7 +153,7 @@ class ChunkedApp(faust.App):  # type: ignore[misc]
             await self.settle()
 
 
-class RunSchema(faust.Schema):  # type: ignore[misc]
+class RunSchema(faust.Schema[Any, Any]):
     """Passes runs through as they are."""
 
     def loads_key(self, app: Any, message: Any, **kwargs: Any) -> None:

@@ -1,14 +1,15 @@
 """Group commit: events are applied at once, and written together.
 
 One write is in flight at a time; all that was applied meanwhile forms the next one. So a write is small and quick when
-little arrives, and grows by itself under load. What a write is made of is the owner's business; here is when it happens,
-what happens when it fails, and how much may wait.
+little arrives, and grows by itself under load. What a write is made of is the owner's business; here is when it is
+made, what happens when it fails, and how much may wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -19,6 +20,8 @@ from ..errors import ConnectionFailed
 log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 5.0
+#: A write takes milliseconds. Kafka's client tries for ever by itself: after this long, something does not answer.
+STALLED_S = 10.0
 
 
 class Group(Protocol):
@@ -50,6 +53,7 @@ class GroupCommit(Generic[G]):
         self._room.set()
         self._idle.set()
         self._failures = 0
+        self._began = 0.0
 
     @property
     def waiting_events(self) -> int:
@@ -58,8 +62,13 @@ class GroupCommit(Generic[G]):
 
     @property
     def failing(self) -> bool:
-        """Whether the last attempt to write failed."""
-        return self._failures > 0
+        """Whether the last attempt to write failed, or has taken so long that it might as well have."""
+        return self._failures > 0 or self.writing_for_s > STALLED_S
+
+    @property
+    def writing_for_s(self) -> float:
+        """How long the write in flight has taken so far, with all its attempts; 0 when there is none."""
+        return 0.0 if self._writing is None else time.monotonic() - self._began
 
     def notify(self) -> None:
         """Call after adding to `forming`."""
@@ -78,7 +87,7 @@ class GroupCommit(Generic[G]):
             await self._wake.wait()
             self._wake.clear()
             group, self.forming = self.forming, self._new()
-            self._writing = group
+            self._writing, self._began = group, time.monotonic()
             try:
                 await self._write_until_done(group)
             finally:
@@ -91,7 +100,7 @@ class GroupCommit(Generic[G]):
         """Wait until all that was applied is written; False when that took too long."""
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return False
         return True
 

@@ -1,7 +1,7 @@
 """The intake agent: records of any shape become events, keyed by user, or dead letters.
 
-It keeps no state. A worker killed in the middle reads some records again and sends their events again, in the same order
-and saying where they come from, so that the profile agent drops the second copies.
+It keeps no state. A worker killed in the middle reads some records again and sends their events again, in the same
+order and saying where they come from, so that the profile agent drops the second copies.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ..contracts import Event
 from ..errors import InvalidEvent
 from ..mapping import Dropped, EventMapping
 from ..names import Names
+from ..partitioner import Partitioner
 from .commit import GroupCommit
 from .deadletters import encode_dead_letter
-from .partitioner import Partitioner
 from .producer import BatchProducer, Record
 from .provenance import encode_source
 from .stats import Stats
@@ -98,7 +98,7 @@ class IntakeAgent:
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise InvalidEvent(f"not a JSON object: {error}") from None
             event: Event | Dropped = mapping.to_event(fields, f"{record.topic}-{record.partition}-{record.offset}")
-            if type(event) is Dropped:
+            if isinstance(event, Dropped):
                 self._stats.outcomes["dropped"] += 1
                 return
             if event.time > record.timestamp + self._max_future_ms:
@@ -108,14 +108,17 @@ class IntakeAgent:
             letter = encode_dead_letter(record, str(error), self._max_record_bytes)
             group.dead_letters[record.partition % self._partitions].append(letter)
             return
-        user = event.user_id
+        key = event.user_id.encode()
         headers = encode_source(self._topic_ids[record.topic], record.partition, record.offset)
-        group.records[self._partitioner(user)].append((user.encode(), _encode(event), headers))
+        group.records[self._partitioner(key)].append((key, _encode(event), headers))
 
     async def _write(self, group: IntakeGroup) -> None:
         began = time.perf_counter()
         sent = []
-        for topic, by_partition in ((self._names.events, group.records), (self._names.dead_letters, group.dead_letters)):
+        for topic, by_partition in (
+            (self._names.events, group.records),
+            (self._names.dead_letters, group.dead_letters),
+        ):
             for partition, records in by_partition.items():
                 sent += await self._producer.send(topic, partition, records)
         await asyncio.gather(*sent)

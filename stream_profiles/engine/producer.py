@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import aiokafka
@@ -13,6 +14,8 @@ from ..errors import KafkaUnavailable, StreamProfilesError
 
 #: A batch is closed once it is larger; with the largest record in it, it stays within what topics take.
 _ORDINARY_BATCH_BYTES = 256 * 1024
+
+_STOP_S = 5.0
 
 Headers = list[tuple[str, bytes]]
 #: Key, value and headers.
@@ -48,8 +51,15 @@ class BatchProducer:
             raise KafkaUnavailable(f"Kafka at {self._bootstrap} does not answer: {error}") from error
 
     async def stop(self) -> None:
-        if self._producer is not None:
-            await self._producer.stop()
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        # An idempotent producer never gives up on a batch: its own stop would wait for a broker that is gone.
+        with suppress(TimeoutError, asyncio.TimeoutError, KafkaError):
+            await asyncio.wait_for(producer.stop(), _STOP_S)
+            return
+        with suppress(TimeoutError, asyncio.TimeoutError, KafkaError):
+            await asyncio.wait_for(producer.client.close(), _STOP_S)
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has."""

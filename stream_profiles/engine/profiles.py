@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,13 +25,13 @@ from ..contracts import Event
 from ..errors import InvalidEvent
 from ..names import Names
 from ..partition import Partition
+from ..partitioner import Partitioner
 from ..sinks.deltas import encode_delta
 from ..sinks.redis import Fields, ProfileUpdate, RedisWriter, encode_fields
 from ..state import ProfileState
 from ..updater import Change, Skipped
 from .commit import GroupCommit
 from .deadletters import encode_dead_letter
-from .partitioner import Partitioner
 from .producer import BatchProducer, Record
 from .provenance import decode_source
 from .stats import Stats
@@ -59,7 +59,7 @@ class _Part:
         self.messages: list[Any] = []
         self.estimated_bytes = 0
         # Filled by the write:
-        self.changelog: list[Record] | None = None
+        self.changelog: Sequence[Record] | None = None
         self.profiles: list[ProfileUpdate] = []
 
 
@@ -133,7 +133,7 @@ class ProfileAgent:
             # A part that is full waits for the write in flight, which takes it.
             while self.commit.forming.estimated_bytes(owned) > self._max_part_bytes:
                 await asyncio.sleep(0.001)
-            if not owned.active:
+            if not self._store.holds(owned):
                 return  # The run is not acknowledged: its next owner reads it again and skips what was applied.
             began = time.perf_counter()
             group = self.commit.forming
@@ -165,7 +165,7 @@ class ProfileAgent:
             self._set_aside(record, group, owned, f"the definition failed: {type(error).__name__}: {error}")
             return
         user = event.user_id
-        if type(result) is Change:
+        if isinstance(result, Change):
             stats.outcomes["applied"] += 1
             part.deltas.append((user.encode(), encode_delta(self._names.definition, result)))
             known = part.updates.get(user)
@@ -200,7 +200,7 @@ class ProfileAgent:
             raise InvalidEvent(f"time too far in the future: {event.time}")
         if not self._store.updater.allows(event.type):
             raise InvalidEvent(f"unknown event type: {event.type!r}")
-        if self._partitioner(event.user_id) != partition:
+        if self._partitioner(event.user_id.encode()) != partition:
             raise InvalidEvent(f"not keyed by user_id: the topic {record.topic} has user {event.user_id!r} elsewhere")
         return event
 
@@ -224,14 +224,15 @@ class ProfileAgent:
             group.steps_done = 2
             began = self._spent("deltas", began)
         if group.steps_done == 2:
-            sent = []
+            written: list[Awaitable[None]] = []
             for part in parts:
                 assert part.changelog is not None
                 futures = await self._producer.send_whole(self._names.changelog, part.owned.number, part.changelog)
                 if len(futures) > 1:
                     log.error("a changelog batch had to be cut in two and is not atomic: raise max_batch_bytes")
-                sent += [self._written(part, future) for future in futures]
-            await asyncio.gather(*sent)
+                records = len(part.changelog) if len(futures) == 1 else 1
+                written += [_note_written(part.owned, future, records) for future in futures]
+            await asyncio.gather(*written)
             group.steps_done = 3
             began = self._spent("changelog", began)
         if group.steps_done == 3:
@@ -256,11 +257,6 @@ class ProfileAgent:
                 part.profiles.append(ProfileUpdate(key, state.version, state.last_time, base, encode_fields(values)))
         self._spent("encode", began)
 
-    async def _written(self, part: _Part, future: asyncio.Future[Any]) -> None:
-        metadata = await future
-        assert part.changelog is not None
-        part.owned.written = metadata.offset + len(part.changelog) - 1
-
     async def _write_redis(self, parts: list[_Part]) -> None:
         now = time.time_ns() // 1_000_000
         updates = [update for part in parts for update in part.profiles]
@@ -284,6 +280,12 @@ class ProfileAgent:
         now = time.perf_counter()
         self._stats.seconds[phase] += now - began
         return now
+
+
+async def _note_written(owned: Owned, future: asyncio.Future[Any], records: int) -> None:
+    """Note the changelog offset of the last of the records, once they are acknowledged."""
+    metadata = await future
+    owned.written = max(owned.written or 0, metadata.offset + records - 1)
 
 
 def _whole(partition: Partition, user: str) -> tuple[ProfileState, Fields]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.stores.base import Store
@@ -32,7 +32,7 @@ class Owned:
         self.written: int | None = None
 
 
-class ProfileStore(Store):  # type: ignore[misc]
+class ProfileStore(Store[Any, Any]):
     """One `Owned` per partition of the changelog."""
 
     def __init__(self, *args: Any, updater: ProfileUpdater, **kwargs: Any) -> None:
@@ -67,7 +67,7 @@ class ProfileStore(Store):  # type: ignore[misc]
             message = event.message
             owned = self.owned.get(message.partition)
             if owned is None or owned.active:
-                continue
+                continue  # What is active is ahead of the changelog.
             restore = owned.partition.restore
             for record in message.value:
                 restore(record.key, record.value)
@@ -93,6 +93,10 @@ class ProfileStore(Store):  # type: ignore[misc]
 
     # -- what the engine asks for -------------------------------------------------------------------------------------
 
+    def holds(self, owned: Owned) -> bool:
+        """Whether events may be applied to the partition now."""
+        return owned.active and self.owned.get(owned.number) is owned
+
     def suspend(self) -> None:
         """Apply no more events until the next recovery has ended."""
         for owned in self.owned.values():
@@ -104,7 +108,7 @@ class ProfileStore(Store):  # type: ignore[misc]
             self.owned[owned.number] = Owned(owned.number, self.updater)
 
 
-class ProfileTable(faust.Table):  # type: ignore[misc]
+class ProfileTable(faust.Table[Any, Any]):
     """The table whose store the profile agent works on directly."""
 
     def __init__(self, app: Any, *, updater: ProfileUpdater, **kwargs: Any) -> None:
@@ -117,5 +121,4 @@ class ProfileTable(faust.Table):  # type: ignore[misc]
 
     @property
     def profiles(self) -> ProfileStore:
-        store: ProfileStore = self.data
-        return store
+        return cast(ProfileStore, self.data)

@@ -7,11 +7,11 @@ writes what it has applied, acknowledges it, and leaves the groups.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-import time
 from collections.abc import Awaitable, Callable
-from enum import Enum
-from typing import Any
+from enum import StrEnum
+from typing import Any, cast
 
 import msgspec
 import redis.asyncio
@@ -21,12 +21,13 @@ from ..definition import ProfileDefinition
 from ..durations import to_ms
 from ..errors import RedisUnavailable, StreamProfilesError
 from ..names import Names
+from ..partitioner import Partitioner
 from ..settings import Settings
 from ..sinks.redis import RedisWriter
 from ..updater import ProfileUpdater
 from .app import intake_app, profiles_app, read_events
+from .commit import STALLED_S
 from .intake import IntakeAgent
-from .partitioner import Partitioner
 from .producer import BatchProducer
 from .profiles import ProfileAgent
 from .stats import Stats
@@ -36,11 +37,14 @@ from .topics import admin, plan_topics, require_topics
 log = logging.getLogger(__name__)
 
 _HEARTBEAT_S = 2.0
+_METRICS_S = 1.0
+_STOP_STEP_S = 10.0
+_GC_THRESHOLD = 50_000
 #: A worker that could not write for this share of the session timeout gives its partitions back unwritten.
 _SETTLE_SHARE = 0.6
 
 
-class Role(str, Enum):
+class Role(StrEnum):
     """What a worker does."""
 
     ALL = "all"
@@ -82,6 +86,8 @@ class Worker:
             StreamProfilesError: something broke that trying again cannot mend.
         """
         names, settings = self.names, self.settings
+        # Profiles in memory are many objects without cycles: going through all of them again and again finds nothing.
+        gc.set_threshold(_GC_THRESHOLD, 20, 50)
         self._topic_ids = await asyncio.to_thread(self._check_topics)
         client = await self._connect_redis()
         producer = BatchProducer(self._bootstrap, settings.max_batch_bytes)
@@ -97,7 +103,8 @@ class Worker:
             if self.role is not Role.INTAKE:
                 keyed = [source for source in sources if source.keyed]
                 tasks.append(self._add_profiles(producer, partitioner, client, keyed))
-                tasks.append(asyncio.create_task(self._publish_metrics(client), name="metrics"))
+                if self.definition.targets:
+                    tasks.append(asyncio.create_task(self._publish_metrics(client), name="metrics"))
             tasks.append(asyncio.create_task(self._report(), name="report"))
             tasks.append(asyncio.create_task(self._beat(), name="heartbeat"))
             for app in self._apps:
@@ -194,9 +201,9 @@ class Worker:
         for app in self._apps:
             if app.settle is not None and app.started:
                 await app.settle()
-                await app.consumer.commit()
+                await _in_time(app.consumer.commit(), "committing offsets")
         for app in reversed(self._apps):
-            await app.stop()
+            await _in_time(app.stop(), "leaving the group")
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -214,12 +221,19 @@ class Worker:
             if remaining:
                 restoring = True
                 assert self.table is not None
-                log.info("restoring profiles: %s read, %s to go", f"{self.table.profiles.recovered:,}", f"{remaining:,}")
+                log.info(
+                    "restoring profiles: %s read, %s to go", f"{self.table.profiles.recovered:,}", f"{remaining:,}"
+                )
                 continue
             if restoring:
                 restoring = False
                 assert self.table is not None
                 log.info("restored profiles from %s records", f"{self.table.profiles.recovered:,}")
+            stalled = max(commit.writing_for_s for commit in self._commits)
+            if stalled > STALLED_S:
+                log.warning(
+                    "nothing could be written for %.0f s: Kafka or Redis does not answer; nothing is lost", stalled
+                )
             line = self.stats.line(self._lag(), sum(commit.waiting_events for commit in self._commits))
             if line != said:
                 log.info(line)
@@ -227,8 +241,8 @@ class Worker:
 
     def _still_to_restore(self) -> int:
         for app in self._apps:
-            if self.table is not None and app is self.table.app and app.tables.recovery.in_recovery:
-                return int(app.tables.recovery.active_remaining_total())
+            if self.table is not None and app is self.table.app and cast(Any, app.tables).recovery.in_recovery:
+                return int(cast(Any, app.tables).recovery.active_remaining_total())
         return 0
 
     def _lag(self) -> int | None:
@@ -254,13 +268,9 @@ class Worker:
     async def _publish_metrics(self, client: redis.asyncio.Redis) -> None:
         """Keep the targets' progressive metrics in Redis, a field a partition."""
         assert self.table is not None
-        last = 0.0
         while True:
-            await asyncio.sleep(1.0)
-            if not self.definition.targets or time.monotonic() - last < 1.0:
-                continue
-            last = time.monotonic()
-            fields = {
+            await asyncio.sleep(_METRICS_S)
+            fields: dict[Any, Any] = {
                 str(number): msgspec.json.encode(owned.partition.metrics())
                 for number, owned in self.table.profiles.owned.items()
                 if owned.active
@@ -270,6 +280,14 @@ class Worker:
                     await client.hset(self.names.redis_metrics, mapping=fields)
                 except (redis.exceptions.RedisError, OSError) as error:
                     log.debug("metrics not published: %s", error)
+
+
+async def _in_time(step: Awaitable[Any], what: str) -> None:
+    """Wait for a step of stopping, but not for ever: a broker that is gone must not keep the process."""
+    try:
+        await asyncio.wait_for(step, _STOP_STEP_S)
+    except asyncio.TimeoutError:
+        log.warning("%s took longer than %.0f s and was given up", what, _STOP_STEP_S)
 
 
 async def _until_stopped(app: Any) -> None:

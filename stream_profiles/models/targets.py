@@ -182,8 +182,8 @@ class CompiledTarget:
         return True
 
     def deadline(self, state: TargetState | None) -> int | None:
-        """When the first pending example's time is up."""
-        return min((example[0] for example in state[3]), default=None) if state else None
+        """When the first pending example's time is up: the oldest one's, since each is later than the one before."""
+        return state[3][0][0] if state and state[3] else None
 
     @staticmethod
     def snapshot(state: TargetState) -> Any:

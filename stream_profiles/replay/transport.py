@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
-from aiokafka.partitioner import murmur2
 from kafka.errors import KafkaError as AdminError
 
 from ..errors import KafkaUnavailable, TopicError
+from ..partitioner import Partitioner
 from .admin import open_admin, unavailable
 
 #: One batch of one partition. Below a broker's default limit (max.message.bytes = 1,048,588) by more than a header.
@@ -28,8 +28,6 @@ START_SECONDS = 10.0
 #: A partition without a leader for this long is not coming back by itself.
 SEND_SECONDS = 60.0
 _STOP_SECONDS = 2.0
-#: Users whose partition is remembered: murmur2 takes 3 us in Python. About 10 MB.
-_REMEMBERED_KEYS = 100_000
 
 
 class Transport(Protocol):
@@ -73,8 +71,7 @@ class KafkaTransport:
         self._bootstrap = bootstrap
         self._topic = topic
         self._producer: Any = None
-        self._partitions: list[int] = []
-        self._partition_of_key: dict[bytes, int] = {}
+        self._partition = Partitioner(1)
 
     async def start(self) -> str:
         try:
@@ -89,7 +86,7 @@ class KafkaTransport:
                     request_timeout_ms=round(SEND_SECONDS * 1000),
                 )
                 await self._producer.start()
-                self._partitions = sorted(await self._producer.partitions_for(self._topic))
+                self._partition = Partitioner(len(await self._producer.partitions_for(self._topic)))
         except (TimeoutError, OSError, KafkaError, AdminError):
             raise unavailable(self._bootstrap) from None
         return f"{self._topic}#{topic_id}"
@@ -145,15 +142,6 @@ class KafkaTransport:
 
     def _refused(self, error: KafkaError) -> TopicError:
         return TopicError(f"Kafka refuses events of topic {self._topic!r}: {type(error).__name__} {error}".rstrip())
-
-    def _partition(self, key: bytes) -> int:
-        partition = self._partition_of_key.get(key)
-        if partition is None:
-            if len(self._partition_of_key) >= _REMEMBERED_KEYS:
-                self._partition_of_key.clear()
-            partition = self._partitions[(murmur2(key) & 0x7FFFFFFF) % len(self._partitions)]
-            self._partition_of_key[key] = partition
-        return partition
 
     async def stop(self) -> None:
         producer, self._producer = self._producer, None

@@ -25,11 +25,11 @@ from stream_profiles.contracts import DeadLetter, ProfileDelta
 from stream_profiles.definition import load_definition
 from stream_profiles.dev.servers import EmbeddedServers
 from stream_profiles.dev.shop import shop_events
-from stream_profiles.engine.partitioner import Partitioner
 from stream_profiles.engine.producer import BatchProducer
 from stream_profiles.engine.topics import admin, create_topics, plan_topics
 from stream_profiles.mapping import Dropped, EventMapping
 from stream_profiles.names import Names
+from stream_profiles.partitioner import Partitioner
 from stream_profiles.replay.files import BadRow, open_rows
 from stream_profiles.replay.lag import ConsumerLag
 from stream_profiles.settings import load_settings
@@ -143,7 +143,7 @@ class Live:
             try:
                 parts: dict[int, list[tuple[bytes, bytes]]] = {}
                 for key, value in records:
-                    parts.setdefault(partitioner(key.decode()), []).append((key, value))
+                    parts.setdefault(partitioner(key), []).append((key, value))
                 sent = []
                 for partition, some in parts.items():
                     sent += await producer.send(topic or self.names.clicks, partition, some)
@@ -160,7 +160,7 @@ class Live:
         updater, partitioner = ProfileUpdater(self.definition), Partitioner(self.settings.partitions)
         partitions = [Partition(updater) for _ in range(self.settings.partitions)]
         for event in events:
-            partitions[partitioner(event.user_id)].apply(event)
+            partitions[partitioner(event.user_id.encode())].apply(event)
         profiles = {}
         for partition in partitions:
             for user in partition.users():
@@ -261,5 +261,3 @@ def assert_same(found: dict[str, dict[str, bytes]], expected: dict[str, dict[str
         if profile.get(name) != found[user].get(name)
     }
     assert not wrong, f"{len(wrong)} fields differ (expected, found): {dict(islice(wrong.items(), 5))}"
-
-
