@@ -8,6 +8,7 @@ ENV PATH=/opt/stream-profiles/bin:$PATH VIRTUAL_ENV=/opt/stream-profiles
 # The dependencies are a layer of their own, so that a change of the code does not install them again.
 COPY pyproject.toml constraints.txt ./
 RUN uv pip install --no-cache --compile-bytecode -c constraints.txt -r pyproject.toml
+COPY README.md ./
 COPY stream_profiles stream_profiles
 RUN uv pip install --no-cache --compile-bytecode --no-deps . && uv pip uninstall uv pip
 

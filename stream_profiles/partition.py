@@ -98,10 +98,12 @@ class Partition:
 
     def state(self, user: str) -> ProfileState | None:
         """The state of a user; None when there is none."""
-        if user not in self._encoded and user not in self._decoded:
-            return None
-        state = self._decoded.get(user) or self._load(user)
-        return state if state.version else None
+        state = self._decoded.get(user)
+        if state is None:
+            encoded = self._encoded.get(user)
+            # Not kept decoded: a look at all users must not take the memory of all of them decoded.
+            state = None if encoded is None else decode_profile(encoded)
+        return state if state is not None and state.version else None
 
     def published(self, user: str) -> dict[str, object] | None:
         """The profile of a user as it is published; None when there is none."""

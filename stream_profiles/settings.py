@@ -33,6 +33,7 @@ _OTHER_VARIABLES = (f"{ENV_PREFIX}CACHE",)
 #: What Kubernetes sets in every container for a service that is called, say, stream-profiles-redis.
 _SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_|$)")
 _BROKER = re.compile(r"([^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 #: What pydantic's kinds of errors want, in words that follow "must be".
 _WANTED = {
@@ -64,7 +65,9 @@ def _is_broker(value: str) -> str:
     addresses = [address.strip() for address in value.split(",")]
     for address in addresses:
         if not _BROKER.fullmatch(address):
-            raise ValueError(f"{address!r} is not the address of a Kafka: write host:port, or several with commas between")
+            raise ValueError(
+                f"{address!r} is not the address of a Kafka: write host:port, or several with commas between"
+            )
     return ",".join(addresses)
 
 
@@ -72,6 +75,12 @@ def _is_redis_url(value: str) -> str:
     if not value.startswith(_REDIS_SCHEMES):
         # The value is not shown: it may hold a password.
         raise ValueError("this is not the URL of a Redis: write redis://host:port/0")
+    return value
+
+
+def _is_topic(value: str) -> str:
+    if not _TOPIC.fullmatch(value):
+        raise ValueError(f"{value!r} cannot name a topic: Kafka takes letters, digits, '.', '_' and '-'")
     return value
 
 
@@ -83,8 +92,9 @@ class InputTopic(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    topic: str
-    #: The topic holds events in the contract's format, keyed by user with Kafka's default partitioner: no intake needed.
+    topic: Annotated[str, AfterValidator(_is_topic)]
+    #: The topic holds events in the contract's format, keyed by user with Kafka's default partitioner: it needs no
+    #: intake.
     keyed: bool = False
     #: How a record becomes an event; without one, its fields have the contract's names.
     mapping: MappingConfig = Field(default_factory=MappingConfig)
@@ -138,7 +148,8 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(16_777_216, ge=1_048_576)
     #: A worker that Kafka does not hear from for so long loses its partitions.
     session_timeout: DurationText = "10s"
-    #: A fixed name for this worker: restarted within `session_timeout`, it gets its partitions back without a rebalance.
+    #: A fixed name for this worker: restarted within `session_timeout`, it gets its partitions back without a
+    #: rebalance.
     instance_id: str | None = None
 
     #: How often the worker logs its rates.
@@ -190,7 +201,7 @@ def load_settings(file: Path | None = None, **given: Any) -> Settings:
     except ValidationError as error:
         raise SettingsError(_sentence(error, chosen, given)) from None
     except (ValueError, OSError) as error:
-        raise SettingsError(f"{chosen} is no TOML file: {error}; a text stands in quotes, as in key = \"text\"") from None
+        raise SettingsError(f'{chosen} is no TOML file: {error}; a text stands in quotes, as in key = "text"') from None
     return settings
 
 
@@ -203,7 +214,9 @@ def _check_environment() -> None:
     for name in sorted(os.environ):
         known = name.upper() in (*settings, *_OTHER_VARIABLES) or _SERVICE_LINK.search(name.upper())
         if name.upper().startswith(ENV_PREFIX) and not known:
-            raise SettingsError(f"the environment variable {name} is no setting; {did_you_mean(name.upper(), settings)}")
+            raise SettingsError(
+                f"the environment variable {name} is no setting; {did_you_mean(name.upper(), settings)}"
+            )
 
 
 def _sentence(error: ValidationError, file: Path | None, given: dict[str, Any]) -> str:

@@ -114,10 +114,10 @@ class ProfileUpdater:
             return Skipped.LATE
         state.seen = (seen + digest)[-self._seen_bytes :] if self._seen_bytes else b""
 
-        removed = (
+        forgotten = (
             self._forget_unknown(state) if state.version and not state.slots.keys() <= self._snapshots.keys() else []
         )
-        snapshot = bool(removed) or state.version == 0
+        snapshot = bool(forgotten) or state.version == 0
         slots, changed, failed = state.slots, {}, _NOTHING
         plan = self._plans.get(event.type) or self._plan(event.type)
         for target in plan.awaited:
@@ -129,8 +129,8 @@ class ProfileUpdater:
             try:
                 new = update(slots.get(key), event)
                 if new is not None:
-                    slots[key] = new
                     changed[name] = publish(new)
+                    slots[key] = new
             except Exception as error:  # whatever a field does, the rest of the profile goes on
                 failed = {**failed, name: f"{type(error).__name__}: {error}"}
         for embedding_key, embedding in plan.embeddings:
@@ -144,14 +144,19 @@ class ProfileUpdater:
         for target in plan.predicted:
             assert shared is not None
             key = target.key
-            slots[key] = predicted = target.predict(slots.get(key), slots, event, shared.learners[key])
-            changed[target.name] = target.snapshot(predicted)
+            try:
+                slots[key] = predicted = target.predict(slots.get(key), slots, event, shared.learners[key])
+                changed[target.name] = target.snapshot(predicted)
+            except Exception as error:  # a feature that fails to give its inputs
+                failed = {**failed, target.name: f"{type(error).__name__}: {error}"}
 
         if time > state.last_time:
             state.last_time = time
         state.version += 1
-        if removed:
+        removed = forgotten
+        if forgotten:
             changed = self.published(state)
+            removed = [name for name in forgotten if name not in changed]
         return Change(event.user_id, state.version, event.event_id, time, changed, removed, snapshot, failed)
 
     def expire(self, state: ProfileState, watermark: int, shared: Shared) -> bool:
@@ -178,7 +183,10 @@ class ProfileUpdater:
         for key, (name, publish) in self._snapshots.items():
             slot = state.slots.get(key)
             if slot is not None:
-                value = publish(slot)
+                try:
+                    value = publish(slot)
+                except Exception:  # said when the event was applied; the rest of the profile is there
+                    continue
                 if value is not None:
                     values[name] = value
         return values

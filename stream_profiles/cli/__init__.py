@@ -1,16 +1,24 @@
-"""The command line: every command, its options, and nothing else. What a command does is in the modules beside it."""
+"""The command line: every command, its options, and nothing else. What a command does is in the modules beside it.
+
+They are imported by the command that needs them: none waits for libraries that another one uses.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from ..errors import StreamProfilesError
-from . import connect, demo, logs, read, topics, work
+from . import connect, logs, output
+
+#: Boxes are for people at a terminal; in a pipe or a file, help and wrong usage are plain lines.
+_STYLE: Literal["rich"] | None = "rich" if sys.stdout.isatty() and sys.stderr.isatty() else None
 
 app = typer.Typer(
     name="stream-profiles",
@@ -18,8 +26,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=_STYLE,
 )
-topics_app = typer.Typer(no_args_is_help=True, help="Create and check the definition's Kafka topics.")
+topics_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=_STYLE, help="Create and check the definition's Kafka topics."
+)
 app.add_typer(topics_app, name="topics")
 
 Definition = Annotated[
@@ -29,8 +40,17 @@ Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings fi
 Broker = Annotated[str | None, typer.Option(help="Kafka's host:port; without one, an embedded Kafka is used.")]
 Redis = Annotated[str | None, typer.Option(help="redis://host:port/db; without one, an embedded Redis is used.")]
 Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of the definition, in place of --definition.")]
+Data = Annotated[Path, typer.Option(help="Where embedded servers keep their data, and are found.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, a line each.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what the libraries log too.")]
+
+
+class Part(StrEnum):
+    """Parts of a worker's work, as `engine.worker.Role` has them."""
+
+    ALL = "all"
+    INTAKE = "intake"
+    PROFILES = "profiles"
 
 
 @app.command()
@@ -39,13 +59,19 @@ def worker(
     config: Config = None,
     broker: Broker = None,
     redis: Redis = None,
-    only: Annotated[work.Role, typer.Option(help="Do one part of the work.")] = work.Role.ALL,
-    data: Annotated[Path, typer.Option(help="Where embedded servers keep their data.")] = connect.DEFAULT_FOLDER,
+    only: Annotated[Part, typer.Option(help="Do one part of the work.")] = Part.ALL,
+    data: Data = connect.DEFAULT_FOLDER,
+    refresh_redis: Annotated[
+        bool, typer.Option("--refresh-redis", help="Write every profile to Redis again, for one that lost them.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Run a worker: take events in and keep the profiles, until Ctrl-C."""
+    from . import work
+
     logs.set_up(verbose)
-    work.run_worker(connect.Deployment(config, definition=definition, broker=broker, redis=redis), only, data)
+    deployment = connect.Deployment(config, folder=data, definition=definition, broker=broker, redis=redis)
+    work.run_worker(deployment, only.value, refresh_redis=refresh_redis)
 
 
 @app.command(name="demo")
@@ -58,6 +84,8 @@ def demo_command(
     seed: Annotated[int, typer.Option(help="Seed of the synthetic shop.")] = 0,
 ) -> None:
     """See profiles come alive: a worker on embedded servers, fed with a synthetic shop or a file."""
+    from . import demo
+
     logs.set_up(False)
     demo.run_demo(definition, data=data, mapping=mapping, speed=speed, seconds=seconds, seed=seed)
 
@@ -68,9 +96,12 @@ def replay(
     mapping: Annotated[Path | None, typer.Option("--mapping", "-m", help="How rows become events (TOML).")] = None,
     definition: Definition = None,
     name: Name = None,
-    topic: Annotated[str | None, typer.Option(help="Topic to send to; the definition's input topic by default.")] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="Topic to send to; the definition's input topic by default.")
+    ] = None,
     config: Config = None,
     broker: Broker = None,
+    data: Data = connect.DEFAULT_FOLDER,
     speed: Annotated[float | None, typer.Option(help="Times the real speed of the events; unpaced by default.")] = None,
     limit: Annotated[int | None, typer.Option(help="Send at most so many events.", min=1)] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin at the first row again.")] = False,
@@ -78,9 +109,11 @@ def replay(
     rejects: Annotated[Path | None, typer.Option(help="File for rows that are no events, as JSON lines.")] = None,
 ) -> None:
     """Send files of events to the input topic, in order; goes on where it stopped."""
+    from . import work
+
     logs.set_up(False)
     work.run_replay(
-        connect.Deployment(config, definition=definition, broker=broker, name=name),
+        connect.Deployment(config, name=name, folder=data, definition=definition, broker=broker),
         files,
         mapping,
         topic=topic,
@@ -99,14 +132,16 @@ def get(
     name: Name = None,
     config: Config = None,
     redis: Redis = None,
+    data: Data = connect.DEFAULT_FOLDER,
     now: Annotated[bool, typer.Option("--now", help="Bring decayed values to now.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print a user's profile from Redis."""
+    from . import read
+
     logs.set_up(False)
-    read.print_profile(
-        connect.Deployment(config, definition=definition, redis=redis, name=name), user, now=now, as_json=as_json
-    )
+    deployment = connect.Deployment(config, name=name, folder=data, definition=definition, redis=redis)
+    read.print_profile(deployment, user, now=now, as_json=as_json)
 
 
 @app.command()
@@ -116,15 +151,18 @@ def tail(
     config: Config = None,
     broker: Broker = None,
     redis: Redis = None,
+    data: Data = connect.DEFAULT_FOLDER,
     user: Annotated[str | None, typer.Option(help="Only this user's changes.")] = None,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="All deltas the topic still has.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", "-l", help="Stop after so many.", min=1)] = None,
     as_json: Json = False,
 ) -> None:
     """Follow the changes of profiles as they happen."""
+    from . import read
+
     logs.set_up(False)
     read.print_deltas(
-        connect.Deployment(config, definition=definition, broker=broker, redis=redis, name=name),
+        connect.Deployment(config, name=name, folder=data, definition=definition, broker=broker, redis=redis),
         user=user,
         from_beginning=from_beginning,
         limit=limit,
@@ -134,20 +172,32 @@ def tail(
 
 @topics_app.command("create")
 def topics_create(
-    definition: Definition = None, name: Name = None, config: Config = None, broker: Broker = None
+    definition: Definition = None,
+    name: Name = None,
+    config: Config = None,
+    broker: Broker = None,
+    data: Data = connect.DEFAULT_FOLDER,
 ) -> None:
     """Create the topics that are missing, with the right partitions, compaction and retention."""
+    from . import topics
+
     logs.set_up(False)
-    topics.create(connect.Deployment(config, definition=definition, broker=broker, name=name))
+    topics.create(connect.Deployment(config, name=name, folder=data, definition=definition, broker=broker))
 
 
 @topics_app.command("check")
 def topics_check(
-    definition: Definition = None, name: Name = None, config: Config = None, broker: Broker = None
+    definition: Definition = None,
+    name: Name = None,
+    config: Config = None,
+    broker: Broker = None,
+    data: Data = connect.DEFAULT_FOLDER,
 ) -> None:
     """Show the topics as they are; exit code 2 when one is missing or wrong."""
+    from . import topics
+
     logs.set_up(False)
-    topics.check(connect.Deployment(config, definition=definition, broker=broker, name=name))
+    topics.check(connect.Deployment(config, name=name, folder=data, definition=definition, broker=broker))
 
 
 @app.command()
@@ -156,12 +206,16 @@ def schemas(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 2 when a file is stale.")] = False,
 ) -> None:
     """Write the JSON Schemas of the messages."""
+    from . import read
+
     read.write_schemas(folder, check=check)
 
 
 @app.command()
 def check(definition: Annotated[str, typer.Argument(help="path/to/file.py:NAME or module:NAME.")]) -> None:
     """Check a profile definition and show what it is made of."""
+    from . import read
+
     read.print_definition(definition)
 
 
@@ -170,11 +224,12 @@ def main() -> None:
     try:
         app()
     except StreamProfilesError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False)
+        message = Text.assemble(("error:", "bold red"), " ", " ".join(str(error).split()))
+        output.console(stderr=True).print(message, soft_wrap=True)
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, as `head` does; nothing is to be flushed into it any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")

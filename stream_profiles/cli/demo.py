@@ -1,21 +1,26 @@
 """`demo`: everything live on one machine, from events to profiles a person can read.
 
-A worker runs as a process of its own, as it does in a deployment; this process feeds it, and shows what the client reads
-back from Redis.
+A worker runs as a process of its own, as it does in a deployment; this process feeds it, and shows what the client
+reads back from Redis. Settings of a deployment do not reach it: it shows the library, not the folder it is run in.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from shlex import quote
+from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -23,34 +28,33 @@ from rich.live import Live
 from rich.text import Text
 
 from ..client import ProfileClient
-from ..definition import ProfileDefinition, load_definition
+from ..definition import ProfileDefinition
 from ..dev._process import GuardedProcess
 from ..dev.servers import embedded_servers
 from ..dev.shop import shop_events
-from ..engine.topics import admin, create_topics, plan_topics
+from ..engine.topics import create_topics, plan_topics
 from ..errors import MappingError, SettingsError, StreamProfilesError
 from ..mapping import EventMapping
 from ..names import Names
 from ..replay.files import open_rows
 from ..replay.lag import ConsumerLag
 from ..replay.progress import Status
-from ..replay.report import ReplayOptions, ReplayReport
+from ..replay.report import ReplayOptions
 from ..replay.run import run_replay
 from ..replay.transport import KafkaTransport
-from ..settings import load_settings
-from . import show
+from ..settings import ENV_PREFIX, Settings
+from . import definitions, output, show
+from .connect import kafka_admin
 
-_EXAMPLES = next(
-    folder
-    for folder in (Path(__file__).parents[1] / "examples", Path(__file__).parents[2] / "examples")
-    if folder.is_dir()
-)
 #: Profiles printed at the end.
 _PROFILES_SHOWN = 3
 #: The shop waits while the worker is further behind: what is shown is to be live.
 _MAX_LAG = 20_000
 _EVENTS_AT_ONCE = 500
 _DRAIN_TIMEOUT_S = 300.0
+#: Between looks at the worker, and between lines where there is no terminal to draw on.
+_LOOK_S = 0.25
+_LINE_S = 3.0
 
 
 def run_demo(
@@ -59,33 +63,31 @@ def run_demo(
     """Run the whole of it.
 
     Raises:
-        SettingsError: the file, its mapping or the definition is wrong.
+        SettingsError: the file, its mapping or the definition is wrong. Nothing was started.
         StreamProfilesError: the worker or a server did not start or stopped.
     """
-    console = Console()
-    reference = definition or f"{_EXAMPLES / 'shop.py'}:shop"
-    declared = load_definition(reference)
-    compiled = None if data is None else _mapping_of(data, mapping)
-    with (
-        embedded_servers(console=console) as servers,
-        tempfile.TemporaryDirectory(prefix="stream_profiles-demo-") as folder,
-    ):
-        assert servers.kafka is not None and servers.redis is not None
-        names, settings = Names(declared.name), load_settings(broker=servers.kafka, redis=servers.redis)
-        with admin(servers.kafka) as client:
-            create_topics(client, plan_topics(names, settings), 1)
-        with (
-            _worker(reference, servers.kafka, servers.redis, Path(folder)) as worker,
-            ProfileClient(servers.redis, declared.name) as client,
-        ):
-            demo = _Demo(console, declared, servers.kafka, settings.inputs_of(names)[0].topic, client, worker)
+    if data is None and (mapping or speed):
+        raise SettingsError(f"--{'mapping' if mapping else 'speed'} is about a file: give --data FILE too")
+    file = None if data is None else _mapping_file(data, mapping)
+    reference = definition or _example_for(file)
+    declared = definitions.load(reference)
+    console = output.console()
+    # `kill` ends it as Ctrl-C does: with nothing left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _Demo.running(console, declared, reference) as demo:
             source = data.name if data is not None else "a synthetic shop"
-            console.print(f"A worker keeps profiles of [bold]{declared.name}[/], fed with {source}.")
+            console.print(f"A worker keeps profiles of {declared.name}, fed with {source}.")
             if data is None:
-                asyncio.run(demo.feed_shop(seed, seconds))
+                demo.run(demo.feed_shop(seed, seconds))
             else:
-                asyncio.run(demo.feed_file(data, compiled, speed, Path(folder)))
+                demo.run(demo.feed_file(data, EventMapping.load(file) if file else None, speed))
             demo.show_profiles()
+            user = demo.busiest()[0] if demo.busiest() else "USER"
+        console.print(_next_steps(declared.name, reference, data, file, user), soft_wrap=True)
+    except KeyboardInterrupt:
+        output.console(stderr=True).print("demo stopped")
+        raise
 
 
 class _Demo:
@@ -96,119 +98,158 @@ class _Demo:
         console: Console,
         definition: ProfileDefinition,
         bootstrap: str,
-        topic: str,
         client: ProfileClient,
         worker: _WorkerProcess,
+        folder: Path,
     ) -> None:
         self._console, self._definition, self._client, self._worker = console, definition, client, worker
-        self._bootstrap, self._topic = bootstrap, topic
+        self._bootstrap, self._names, self._folder = bootstrap, Names(definition.name), folder
         self._sent = 0
         self._lag: int | None = None
         self._events_of: Counter[str] = Counter()
 
+    @classmethod
+    @contextmanager
+    def running(cls, console: Console, definition: ProfileDefinition, reference: str) -> Iterator[_Demo]:
+        """Servers, topics, a worker, and the demo that feeds them."""
+        with (
+            embedded_servers(console=console) as servers,
+            tempfile.TemporaryDirectory(prefix="stream_profiles-demo-") as temporary,
+        ):
+            assert servers.kafka is not None and servers.redis is not None
+            folder = Path(temporary)
+            settings = Settings.model_construct(broker=servers.kafka, redis=servers.redis)
+            with kafka_admin(servers.kafka) as admin:
+                create_topics(admin, plan_topics(Names(definition.name), settings), 1)
+            with (
+                _worker(reference, servers.kafka, servers.redis, folder) as worker,
+                ProfileClient(servers.redis, definition.name) as client,
+            ):
+                yield cls(console, definition, servers.kafka, client, worker, folder)
+
+    def run(self, feed: Coroutine[Any, Any, None]) -> None:
+        """Feed, and show what comes of it; ends when the worker has done everything.
+
+        Raises:
+            StreamProfilesError: the worker stopped, or did not get there.
+        """
+        asyncio.run(self._run(feed))
+
+    async def _run(self, feed: Coroutine[Any, Any, None]) -> None:
+        feeding = asyncio.create_task(feed)
+        watching = asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait([feeding, watching], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # The watch never ends but with an error, which is the reason for any the feed may have.
+            for task in (watching, feeding) if feeding.done() else (feeding, watching):
+                task.cancel()
+                await asyncio.wait([task])
+        for task in (watching, feeding):
+            if not task.cancelled():
+                task.result()
+
     async def feed_shop(self, seed: int, seconds: float) -> None:
         """Send the shop's events for so many seconds, then wait for the worker."""
-        async with self._watching():
-            transport = KafkaTransport(self._bootstrap, self._topic)
-            await transport.start()
-            try:
-                events, until = shop_events(seed), time.monotonic() + seconds
-                while time.monotonic() < until:
-                    some = list(islice(events, _EVENTS_AT_ONCE))
-                    await (await transport.send([(event.user_id.encode(), _encode(event)) for event in some]))
-                    self._sent += len(some)
-                    self._events_of.update(event.user_id for event in some)
-                    self._check_worker()
-                    while (self._lag or 0) > _MAX_LAG and time.monotonic() < until:
-                        await asyncio.sleep(0.02)
-            finally:
-                await transport.stop()
-            await self._drain()
+        transport = KafkaTransport(self._bootstrap, self._names.clicks)
+        await transport.start()
+        try:
+            events, until = shop_events(seed), time.monotonic() + seconds
+            while time.monotonic() < until:
+                some = list(islice(events, _EVENTS_AT_ONCE))
+                await (await transport.send([(event.user_id.encode(), _encode(event)) for event in some]))
+                self._sent += len(some)
+                self._events_of.update(event.user_id for event in some)
+                while (self._lag or 0) > _MAX_LAG and time.monotonic() < until:
+                    await asyncio.sleep(0.02)
+        finally:
+            await transport.stop()
+        await self._drain()
 
-    async def feed_file(self, data: Path, mapping: EventMapping | None, speed: float | None, folder: Path) -> None:
+    async def feed_file(self, data: Path, mapping: EventMapping | None, speed: float | None) -> None:
         """Replay the file, then wait for the worker."""
-        options = ReplayOptions(speed=speed, state=folder / "replay.json")
-        async with self._watching():
-            transport = _Counting(self._bootstrap, self._topic, self._events_of)
-            report = await run_replay([data], mapping, options, transport, lag=lambda: self._lag, view=self)
-            self._sent = report.sent
-            await self._drain()
-        self._console.print(report.summary(), highlight=False, markup=False)
+        options = ReplayOptions(speed=speed, state=self._folder / "replay.json")
+        transport = _Counting(self._bootstrap, self._names.clicks, self._events_of)
+        report = await run_replay([data], mapping, options, transport, lag=lambda: self._lag, view=self)
+        self._sent = report.sent
+        await self._drain()
+        self._console.print(report.summary())
 
     def show(self, status: Status) -> None:
         """Called by the replay as it goes on."""
         self._sent = status.sent
 
+    def busiest(self) -> list[str]:
+        """Users with the most events, the busiest first."""
+        return [user for user, _ in self._events_of.most_common(_PROFILES_SHOWN)]
+
     def show_profiles(self) -> None:
         """Print how good the models are, and a few of the busiest users' profiles, as Redis has them."""
-        for name, values in self._client.metrics().items():
-            self._console.print(show.metrics_line(name, values), highlight=False)
-        busiest = [user for user, _ in self._events_of.most_common(_PROFILES_SHOWN)]
-        for profile in self._client.get_many(busiest).values():
+        for line in self._metrics():
+            self._console.print(line)
+        for profile in self._client.get_many(self.busiest()).values():
             if profile is not None:
                 self._console.print(show.profile_panel(profile))
-        self._console.print(
-            f"\nYours next: `stream-profiles worker --definition {_EXAMPLES.name}/shop.py:shop` in one terminal, "
-            "`stream-profiles replay FILE` and `stream-profiles get USER` in another.",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-
-    @asynccontextmanager
-    async def _watching(self) -> AsyncIterator[None]:
-        """Keep the lag known and the line on the screen up to date."""
-        watch = asyncio.create_task(self._watch())
-        try:
-            yield
-        finally:
-            watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watch
 
     async def _watch(self) -> None:
-        names = Names(self._definition.name)
-        began, last_at, last_applied = time.monotonic(), time.monotonic(), 0
+        """Keep the lag known and what is on the screen up to date, for ever.
+
+        Raises:
+            StreamProfilesError: the worker stopped.
+        """
+        began = last_at = time.monotonic()
+        last_applied, next_line = 0, began + _LINE_S
         with (
-            ConsumerLag(self._bootstrap, names.intake_group, self._topic) as unread,
-            ConsumerLag(self._bootstrap, names.profiles_group, names.events) as unapplied,
-            Live(console=self._console, auto_refresh=False) as live,
+            ConsumerLag(self._bootstrap, self._names.intake_group, self._names.clicks) as unread,
+            ConsumerLag(self._bootstrap, self._names.profiles_group, self._names.events) as unapplied,
+            # What it showed last is gone in the end: the profiles and their metrics take its place.
+            Live(console=self._console, auto_refresh=False, transient=True) as live,
         ):
             while True:
+                if self._worker.process.ended():
+                    raise StreamProfilesError(f"the worker stopped: {self._worker.last_words()}")
+                sent = self._sent
                 lag, metrics = await asyncio.to_thread(self._look, unread, unapplied)
                 self._lag = lag
-                now, applied = time.monotonic(), max(0, self._sent - (lag or 0))
+                now, applied = time.monotonic(), max(0, sent - (lag or 0))
                 rate = max(0.0, (applied - last_applied) / max(now - last_at, 1e-9))
-                last_at, last_applied = now, applied
                 line = f"{now - began:4.0f} s  {applied:,} events in profiles  {rate:,.0f}/s  lag {lag or 0:,}"
-                live.update(Text("\n".join([line, *metrics])), refresh=True)
-                await asyncio.sleep(0.25)
+                if self._console.is_terminal:
+                    live.update(Text("\n".join([line, *metrics])), refresh=True)
+                    last_at, last_applied = now, applied
+                elif now >= next_line:
+                    self._console.print("; ".join([line, *metrics]))
+                    self._console.file.flush()
+                    last_at, last_applied, next_line = now, applied, now + _LINE_S
+                await asyncio.sleep(_LOOK_S)
 
     def _look(self, unread: ConsumerLag, unapplied: ConsumerLag) -> tuple[int | None, list[str]]:
         behind = [unread(), unapplied()]
         known = [each for each in behind if each is not None]
-        metrics = [show.metrics_line(name, values) for name, values in self._client.metrics().items()]
-        return (sum(known) if known else None), metrics
+        return (sum(known) if known else None), self._metrics()
+
+    def _metrics(self) -> list[str]:
+        # Until the worker has described its profiles, Redis knows nothing of them.
+        with contextlib.suppress(SettingsError):
+            return [show.metrics_line(name, values) for name, values in self._client.metrics().items()]
+        return []
 
     async def _drain(self) -> None:
         """Wait until the worker has committed everything.
 
         Raises:
-            StreamProfilesError: it stopped, or did not get there.
+            StreamProfilesError: it did not get there.
         """
         until = time.monotonic() + _DRAIN_TIMEOUT_S
         # The lag is looked at from time to time: what it says must be later than the last event.
         settled = 0
         while settled < 3:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(_LOOK_S * 1.2)
             settled = settled + 1 if self._lag == 0 else 0
-            self._check_worker()
             if time.monotonic() > until:
-                raise StreamProfilesError(f"the worker is still {self._lag} events behind after {_DRAIN_TIMEOUT_S:.0f} s")
-
-    def _check_worker(self) -> None:
-        if self._worker.process.ended():
-            raise StreamProfilesError(f"the worker stopped: {self._worker.last_words()}")
+                raise StreamProfilesError(
+                    f"the worker is still {self._lag} events behind after {_DRAIN_TIMEOUT_S:.0f} s"
+                )
 
 
 class _Counting(KafkaTransport):
@@ -231,45 +272,115 @@ class _WorkerProcess(msgspec.Struct):
 
     def last_words(self) -> str:
         lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else "it said nothing"
+        return lines[-1].removeprefix("error: ") if lines else "it said nothing"
 
 
 @contextmanager
 def _worker(reference: str, kafka: str, redis: str, folder: Path) -> Iterator[_WorkerProcess]:
-    log = folder / "worker.log"
-    command = [sys.executable, "-m", "stream_profiles", "worker", "--broker", kafka, "--redis", redis]
-    file, colon, name = reference.rpartition(":") if ":" in reference else (reference, "", "")
-    if file.endswith(".py"):
-        file = str(Path(file).resolve())
-    command += ["--definition", f"{file}{colon}{name}"]
-    process = GuardedProcess([command], folder=folder, log=log, throw_away=False, grace_s=10.0)
+    log, config = folder / "worker.log", folder / "settings.toml"
+    config.touch()
+    kept = {f"{ENV_PREFIX}CACHE"}
+    forgotten = [
+        part for name in os.environ if name.startswith(ENV_PREFIX) and name not in kept for part in ("-u", name)
+    ]
+    command = ["env", *forgotten, sys.executable, "-m", "stream_profiles", "worker", "--definition", reference]
+    command += ["--config", str(config), "--broker", kafka, "--redis", redis]
+    # In this folder: the reference may be a path or a module relative to it.
+    process = GuardedProcess([command], folder=Path.cwd(), log=log, throw_away=False, grace_s=10.0)
     try:
         yield _WorkerProcess(process, log)
     finally:
         process.stop()
 
 
-def _mapping_of(data: Path, given: Path | None) -> EventMapping | None:
+def _examples() -> Path | None:
+    """The folder of examples: in the repository, or beside the package's modules where it is installed."""
+    places = (Path(__file__).parents[2] / "examples", Path(__file__).parents[1] / "examples")
+    return next((place for place in places if (place / "shop.py").is_file()), None)
+
+
+def _example_for(mapping: Path | None) -> str:
+    """The example that goes with a mapping, which has its name; else the shop.
+
+    Raises:
+        SettingsError: there are no examples here.
+    """
+    folder = _examples()
+    if folder is None:
+        raise SettingsError("the examples are not installed here: give --definition path/to/file.py:NAME")
+    own = None if mapping is None else mapping.with_suffix(".py")
+    return _short(own if own is not None and own.is_file() else folder / "shop.py")
+
+
+def _mapping_file(data: Path, given: Path | None) -> Path | None:
     """The mapping that is given, else the example's whose columns the file has, else none: rows are events already.
 
     Raises:
-        SettingsError: there is no such file.
+        SettingsError: there is no such file, or none of its kind can be read.
         MappingError: the mapping is wrong or not for this file.
     """
     if given is not None:
-        return EventMapping.load(given)
-    if not data.is_file():
-        raise SettingsError(f"there is no file {data}")
-    for file in sorted(_EXAMPLES.glob("*.toml")):
-        mapping = EventMapping.load(file)
-        with contextlib.suppress(MappingError), open_rows(data, mapping.config.source) as rows:
-            if rows.columns is not None:
-                mapping.check_columns(rows.columns, data.name)
-                return mapping
-    with open_rows(data) as rows:
-        if rows.columns is not None:
-            EventMapping().check_columns(rows.columns, data.name)
+        _check_columns(data, EventMapping.load(given))
+        return given
+    folder = _examples()
+    for file in sorted(folder.glob("*.toml")) if folder else ():
+        # Also one that cannot read the file, for the want of its delimiter.
+        with contextlib.suppress(SettingsError):
+            if _check_columns(data, EventMapping.load(file)):
+                return file
+    try:
+        _check_columns(data, EventMapping())
+    except MappingError as error:
+        raise MappingError(f"{error}; --mapping FILE.toml says how rows become events") from error
     return None
+
+
+def _check_columns(data: Path, mapping: EventMapping) -> bool:
+    """Whether the file tells its columns, which are then those the mapping reads.
+
+    Raises:
+        SettingsError: the file cannot be read.
+        MappingError: it lacks a column.
+    """
+    with open_rows(data, mapping.config.source) as rows:
+        if rows.columns is None:
+            return False
+        mapping.check_columns(rows.columns, data.name)
+        return True
+
+
+def _next_steps(name: str, reference: str, data: Path | None, mapping: Path | None, user: str) -> str:
+    """Commands that do the same by hand, as they can be typed here."""
+    program = _program()
+    examples = _examples()
+    if data is None and examples is not None:
+        # A few rows of a real shop, which the tests use too.
+        sample, its_mapping = examples.parent / "tests/data/online_retail_sample.csv", examples / "online_retail.toml"
+        if sample.is_file() and its_mapping.is_file():
+            data, mapping, user = sample, its_mapping, "17850"
+    file = "FILE" if data is None else quote(_short(data))
+    how = f" --mapping {quote(_short(mapping))}" if mapping else ""
+    return (
+        f"\nYours next, here. In one terminal, a worker with servers of its own:\n"
+        f"  {program} worker --definition {quote(reference)}\n"
+        "In another one, events for it, and what it makes of them:\n"
+        f"  {program} replay {file}{how} --name {name}\n"
+        f"  {program} get {quote(user)} --name {name}"
+    )
+
+
+def _program() -> str:
+    """What to type to run this program again."""
+    script = Path(sys.argv[0])
+    if script.name == "__main__.py":
+        return f"{_short(Path(sys.executable))} -m stream_profiles"
+    return script.name if shutil.which(script.name) == str(script) else quote(_short(script))
+
+
+def _short(path: Path) -> str:
+    """A path as one would type it here."""
+    absolute = Path(os.path.abspath(path))
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
 
 
 _encode = msgspec.json.Encoder().encode

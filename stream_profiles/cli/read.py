@@ -3,51 +3,52 @@
 from __future__ import annotations
 
 import base64
+import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from rich.console import Console
 
 from .. import schemas
 from ..client import ProfileClient
-from ..definition import load_definition
-from ..errors import SettingsError
+from ..errors import SettingsError, StreamProfilesError
 from ..updater import ProfileUpdater
-from . import show
+from . import definitions, output, show
 from .connect import Deployment
-
-console = Console()
 
 
 def print_profile(deployment: Deployment, user: str, *, now: bool, as_json: bool) -> None:
-    """Raises: SettingsError, when there is no such user."""
+    """Raises: StreamProfilesError, when there is no such user."""
     with ProfileClient(deployment.redis(), deployment.names.definition) as client:
         profile = client.get(user, now="now" if now else None)
     if profile is None:
-        raise SettingsError(f"there is no profile of user {user!r} in {deployment.names.definition}")
+        raise StreamProfilesError(f"there is no profile of user {user!r} in {deployment.names.definition}")
     if as_json:
         print(_json(profile))
     else:
-        console.print(show.profile_panel(profile))
+        output.console().print(show.profile_panel(profile))
 
 
 def print_deltas(
     deployment: Deployment, *, user: str | None, from_beginning: bool, limit: int | None, as_json: bool
 ) -> None:
     """Print deltas until Ctrl-C or the limit."""
-    printed = 0
-    with ProfileClient(deployment.redis(), deployment.names.definition, broker=deployment.broker()) as client:
-        for delta in client.deltas(from_beginning=from_beginning):
+    printed, console = 0, output.console()
+    with (
+        ProfileClient(deployment.redis(), deployment.names.definition, broker=deployment.broker()) as client,
+        client.deltas(from_beginning=from_beginning) as deltas,
+    ):
+        if sys.stderr.isatty():
+            output.console(stderr=True).print(f"following {deployment.names.deltas}, until Ctrl-C", style="dim")
+        for delta in deltas:
             if user is not None and delta.user_id != user:
                 continue
             if as_json:
                 print(_json(delta), flush=True)
             else:
-                changes = "; ".join(f"[cyan]{name}[/] {show.readable(v)}" for name, v in delta.changed.items())
-                time = show.moment(delta.event_time)
-                console.print(f"[bold]{delta.user_id}[/] v{delta.version} {time}  {changes}", highlight=False)
+                console.print(show.delta_line(delta), soft_wrap=True)
+                console.file.flush()
             printed += 1
             if printed == limit:
                 return
@@ -55,24 +56,30 @@ def print_deltas(
 
 def print_definition(reference: str) -> None:
     """Raises: DefinitionError."""
-    definition = load_definition(reference)
-    updater = ProfileUpdater(definition)
+    definition = definitions.load(reference)
+    updater, console = ProfileUpdater(definition), output.console()
     console.print(show.definition_table(definition))
     types = "any" if definition.event_types is None else ", ".join(definition.event_types)
-    console.print(f"event types: {types}", highlight=False)
-    console.print(f"a profile takes at most {updater.max_profile_bytes:,} bytes, usually far less", highlight=False)
+    console.print(f"event types: {types}")
+    console.print(f"a profile takes at most {updater.max_profile_bytes:,} bytes, usually far less")
 
 
 def write_schemas(folder: Path, *, check: bool) -> None:
-    """Raises: SettingsError, when files are stale and were only to be checked."""
+    """Raises: SettingsError, when files are stale and were only to be checked, or cannot be written."""
+    console = output.console()
     if check:
-        stale = schemas.stale(folder)
-        if stale:
-            raise SettingsError(f"{', '.join(stale)} in {folder} is not up to date: run `stream-profiles schemas {folder}`")
+        if stale := schemas.stale(folder):
+            raise SettingsError(
+                f"not up to date in {folder}: {', '.join(stale)}; run `stream-profiles schemas {folder}`"
+            )
         console.print("all schemas are up to date")
         return
-    for path in schemas.write(folder):
-        console.print(str(path), highlight=False)
+    try:
+        written = schemas.write(folder)
+    except OSError as error:
+        raise SettingsError(f"the schemas cannot be written into {folder}: {error.strerror}") from error
+    for path in written:
+        console.print(str(path))
 
 
 def _json(message: Any) -> str:

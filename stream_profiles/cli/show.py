@@ -10,9 +10,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ..contracts import Profile
+from ..contracts import Profile, ProfileDelta
 from ..definition import ProfileDefinition
 from ..models import MetricValues
+from .output import clean
 
 _STEPS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
@@ -23,9 +24,23 @@ def profile_panel(profile: Profile) -> Panel:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in profile.values.items():
-        table.add_row(name, Text(readable(value)))
+        table.add_row(name, Text(clean(readable(value))))
     subtitle = f"version {profile.version:,} · last event {moment(profile.event_time)}"
-    return Panel(table, title=Text(profile.user_id, style="bold"), subtitle=subtitle, title_align="left", expand=False)
+    title = Text(clean(profile.user_id), style="bold")
+    return Panel(table, title=title, subtitle=subtitle, title_align="left", expand=False)
+
+
+def delta_line(delta: ProfileDelta) -> Text:
+    """A change of a profile in a line."""
+    line = Text.assemble((clean(delta.user_id), "bold"), f" v{delta.version} {moment(delta.event_time)}")
+    between = "  "
+    for name, value in delta.changed.items():
+        line.append(between).append(name, "cyan").append(f" {clean(readable(value))}")
+        between = "; "
+    for name in delta.removed:
+        line.append(between).append(name, "cyan").append(" is gone")
+        between = "; "
+    return line
 
 
 def readable(value: Any) -> str:
@@ -119,15 +134,20 @@ def metrics_line(name: str, values: MetricValues) -> str:
     if values.roc_auc is None:
         return f"{name}: {values.examples:,} examples"
     assert values.log_loss is not None and values.calibration_error is not None
+    share = values.positives / values.examples
     return (
         f"{name}: AUC {values.roc_auc:.3f}, log-loss {values.log_loss:.3f}, calibration error "
-        f"{values.calibration_error:.3f} over {values.examples:,} examples, {values.positives / values.examples:.1%} true"
+        f"{values.calibration_error:.3f} over {values.examples:,} examples, {share:.1%} true"
     )
 
 
 def definition_table(definition: ProfileDefinition) -> Table:
     """What a definition is made of."""
-    table = Table("field", "kind", "event types", "configuration", box=None, title=definition.name, title_justify="left")
+    table = Table(box=None, title=definition.name, title_justify="left")
+    table.add_column("field", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("event types")
+    table.add_column("configuration", overflow="fold")
     for name, field in definition.describe()["fields"].items():
         config = field["config"]
         types = config.get("on")

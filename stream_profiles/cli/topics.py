@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
-from ..engine.topics import admin, check_topics, create_topics, plan_topics, require_topics
-from .connect import Deployment
+from ..engine.topics import check_topics, create_topics, plan_topics, require_topics
+from . import output
+from .connect import Deployment, kafka_admin
 
 
 def create(deployment: Deployment) -> None:
-    """Create the definition's missing topics."""
+    """Create the definition's missing topics.
+
+    Raises:
+        TopicError: an existing one is wrong, or Kafka refuses.
+    """
     plans = plan_topics(deployment.names, deployment.settings)
-    with admin(deployment.broker()) as client:
+    with kafka_admin(deployment.broker()) as client:
         created = create_topics(client, plans, deployment.settings.replication)
-    console = Console()
+    console = output.console()
     for plan in plans:
         done = "created" if plan.name in created else "is there"
         console.print(f"{plan.name}: {done}, {plan.partitions} partitions, {plan.config['cleanup.policy']}")
@@ -28,9 +32,9 @@ def check(deployment: Deployment) -> None:
     """
     plans = plan_topics(deployment.names, deployment.settings)
     table = Table("topic", "partitions", "cleanup", "state", box=None)
-    with admin(deployment.broker()) as client:
+    with kafka_admin(deployment.broker()) as client:
         for state in check_topics(client, plans):
             partitions = "-" if state.partitions is None else str(state.partitions)
             table.add_row(state.plan.name, partitions, state.plan.config["cleanup.policy"], state.problem or "ok")
-        Console().print(table)
+        output.console().print(table)
         require_topics(client, plans)

@@ -7,25 +7,23 @@ import logging
 import signal
 from pathlib import Path
 
-from rich.console import Console
-
 from ..engine.worker import Role, Worker
+from ..errors import MappingError
 from ..mapping import EventMapping
 from ..replay.checkpoint import DEFAULT_PATH
 from ..replay.lag import ConsumerLag
 from ..replay.run import replay
+from . import output
 from .connect import Deployment
-
-__all__ = ["Role", "run_replay", "run_worker"]
 
 log = logging.getLogger(__name__)
 
 
-def run_worker(deployment: Deployment, role: Role, folder: Path) -> None:
+def run_worker(deployment: Deployment, only: str, *, refresh_redis: bool = False) -> None:
     """Run a worker until SIGINT or SIGTERM; the second one ends it at once."""
     definition = deployment.definition
-    with deployment.with_servers(folder) as settings:
-        worker = Worker(definition, settings, role)
+    with deployment.with_servers() as settings:
+        worker = Worker(definition, settings, Role(only), refresh_redis=refresh_redis)
         asyncio.run(_until_signalled(worker))
 
 
@@ -56,7 +54,7 @@ def run_replay(
     rejects: Path | None,
 ) -> None:
     """Replay files with a progress bar, and say what was sent."""
-    console = Console(stderr=True)
+    console = output.console(stderr=True)
     compiled = None if mapping is None else EventMapping.load(mapping)
     names, broker = deployment.names, deployment.broker()
     topic = topic or deployment.settings.inputs_of(names)[0].topic
@@ -70,17 +68,23 @@ def run_replay(
             known = [each for each in behind if each is not None]
             return sum(known) if known else None
 
-        report = replay(
-            files,
-            compiled,
-            bootstrap=broker,
-            topic=topic,
-            speed=speed,
-            limit=limit,
-            state=state or DEFAULT_PATH,
-            restart=restart,
-            rejects=rejects,
-            lag=lag,
-            console=console,
-        )
-    console.print(report.summary(), highlight=False, markup=False)
+        try:
+            report = replay(
+                files,
+                compiled,
+                bootstrap=broker,
+                topic=topic,
+                speed=speed,
+                limit=limit,
+                state=state or DEFAULT_PATH,
+                restart=restart,
+                rejects=rejects,
+                lag=lag,
+                # A bar is for a terminal; the summary is for all.
+                console=console if console.is_terminal else None,
+            )
+        except MappingError as error:
+            if mapping is not None:
+                raise
+            raise MappingError(f"{error}; --mapping FILE.toml says how rows become events") from error
+    console.print(report.summary())

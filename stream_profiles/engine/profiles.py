@@ -17,6 +17,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -44,6 +45,8 @@ _RECORDS_PER_TURN = 100
 #: A partition's write is begun when its changelog batch is estimated to have this share of the largest one. The rest is
 #: room for the estimate to be wrong, since a batch that is cut in two is not atomic.
 _BATCH_SHARE = 8
+
+_PROFILES_REFRESHED_AT_ONCE = 256
 
 _decode = msgspec.json.Decoder(Event).decode
 
@@ -122,6 +125,26 @@ class ProfileAgent:
             log.warning("what was applied could not be written in %.0f s: it is applied again", timeout_s)
             for owned in list(self._store.owned.values()):
                 self._store.forget(owned)
+
+    async def refresh_redis(self, owned: Owned) -> int:
+        """Write every profile of a partition to Redis, as one that lost them needs it; returns how many.
+
+        Raises:
+            RedisUnavailable: Redis does not answer. Doing it again is safe.
+        """
+        written = 0
+        users = owned.partition.users()
+        while some := list(islice(users, _PROFILES_REFRESHED_AT_ONCE)):
+            if not self._store.holds(owned):
+                break
+            profiles = [
+                ProfileUpdate(self._names.redis_profile(user), state.version, state.last_time, 0, fields)
+                for user in some
+                for state, fields in [_whole(owned.partition, user)]
+            ]
+            await self._redis.write(profiles, time.time_ns() // 1_000_000)
+            written += len(profiles)
+        return written
 
     async def _apply_run(self, message: Any) -> None:
         run, number = message.value, message.message.partition

@@ -41,8 +41,8 @@ class ProfileStore(Store[Any, Any]):
         self.owned: dict[int, Owned] = {}
         #: Records read by recoveries so far.
         self.recovered = 0
-        #: Called for every partition that is ready to apply events.
-        self.on_ready: Callable[[Owned], None] | None = None
+        #: Called with the partitions that a recovery has made ready to apply events.
+        self.on_ready: Callable[[list[Owned]], None] | None = None
 
     # -- what Faust asks for -----------------------------------------------------------------------------------------
 
@@ -75,12 +75,12 @@ class ProfileStore(Store[Any, Any]):
             self.recovered += len(message.value)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        for owned in self.owned.values():
-            if not owned.active:
-                owned.partition.restored()
-                owned.active = True
-                if self.on_ready is not None:
-                    self.on_ready(owned)
+        ready = [owned for owned in self.owned.values() if not owned.active]
+        for owned in ready:
+            owned.partition.restored()
+            owned.active = True
+        if ready and self.on_ready is not None:
+            self.on_ready(ready)
 
     def reset_state(self) -> None:
         self.owned.clear()

@@ -11,11 +11,13 @@ import gc
 import logging
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from functools import partial
 from typing import Any, cast
 
 import msgspec
 import redis.asyncio
 import redis.exceptions
+from faust.exceptions import ConsumerNotStarted
 
 from ..definition import ProfileDefinition
 from ..durations import to_ms
@@ -31,7 +33,7 @@ from .intake import IntakeAgent
 from .producer import BatchProducer
 from .profiles import ProfileAgent
 from .stats import Stats
-from .table import ProfileTable
+from .table import Owned, ProfileTable
 from .topics import admin, plan_topics, require_topics
 
 log = logging.getLogger(__name__)
@@ -59,13 +61,18 @@ class Worker:
         definition: What the profiles are made of.
         settings: With `broker` and `redis` set.
         role: Which part of the work to do.
+        refresh_redis: Write every profile to Redis once, for a Redis that lost them.
     """
 
-    def __init__(self, definition: ProfileDefinition, settings: Settings, role: Role = Role.ALL) -> None:
+    def __init__(
+        self, definition: ProfileDefinition, settings: Settings, role: Role = Role.ALL, *, refresh_redis: bool = False
+    ) -> None:
         assert settings.broker is not None and settings.redis is not None
         self.definition, self.settings, self.role = definition, settings, role
         self.names = Names(definition.name)
         self.stats = Stats()
+        self._refresh_redis = refresh_redis
+        self._refreshing: set[asyncio.Task[None]] = set()
         self.table: ProfileTable | None = None
         self._bootstrap, self._redis_url = settings.broker, settings.redis
         self._topic_ids: dict[str, str] = {}
@@ -171,6 +178,7 @@ class Worker:
             max_batch_bytes=settings.max_batch_bytes,
             max_unwritten_events=settings.max_unwritten_events,
         )
+        table.profiles.on_ready = partial(self._ready, agent)
         read_events(app, names, keyed, agent)
         app.settle = self._settling(agent.settle)
         # Profiles start before intake, so that they are ready when the first events come.
@@ -178,6 +186,25 @@ class Worker:
         self._commits.insert(0, agent.commit)
         log.info("keeping profiles of %s", self.definition.name)
         return asyncio.create_task(agent.commit.run(), name="profiles commit")
+
+    def _ready(self, agent: ProfileAgent, ready: list[Owned]) -> None:
+        """A recovery has ended."""
+        profiles = sum(len(owned.partition) for owned in ready)
+        numbers = ", ".join(str(owned.number) for owned in sorted(ready, key=lambda owned: owned.number))
+        log.info("ready: %s profiles in partitions %s", f"{profiles:,}", numbers)
+        if self._refresh_redis:
+            task = asyncio.create_task(self._refresh(agent, ready))
+            self._refreshing.add(task)
+            task.add_done_callback(self._refreshing.discard)
+
+    async def _refresh(self, agent: ProfileAgent, ready: list[Owned]) -> None:
+        for owned in ready:
+            try:
+                written = await agent.refresh_redis(owned)
+            except RedisUnavailable as error:
+                log.error("the profiles of partition %s are not all written to Redis again: %s", owned.number, error)
+            else:
+                log.info("wrote %s profiles of partition %s to Redis again", f"{written:,}", owned.number)
 
     def _settling(self, settle: Callable[[float], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def settle_in_time() -> None:
@@ -204,9 +231,9 @@ class Worker:
                 await _in_time(app.consumer.commit(), "committing offsets")
         for app in reversed(self._apps):
             await _in_time(app.stop(), "leaving the group")
-        for task in tasks:
+        for task in (*tasks, *self._refreshing):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._refreshing, return_exceptions=True)
         await producer.stop()
         await client.aclose()
         log.info("stopped; %s", self.stats.line(None, 0))
@@ -250,7 +277,11 @@ class Worker:
         lag = 0
         for app in self._apps:
             changelogs = app.tables.changelog_topics
-            for tp in app.consumer.assignment():
+            try:
+                assigned = app.consumer.assignment()
+            except ConsumerNotStarted:
+                return None
+            for tp in assigned:
                 if tp.topic not in changelogs:
                     end, at = app.consumer.highwater(tp), app.consumer._committed_offset.get(tp)
                     lag += max(0, (end or 0) - (at or 0))
@@ -286,7 +317,7 @@ async def _in_time(step: Awaitable[Any], what: str) -> None:
     """Wait for a step of stopping, but not for ever: a broker that is gone must not keep the process."""
     try:
         await asyncio.wait_for(step, _STOP_STEP_S)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         log.warning("%s took longer than %.0f s and was given up", what, _STOP_STEP_S)
 
 

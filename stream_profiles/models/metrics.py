@@ -113,7 +113,8 @@ class BinaryMetrics:
         if not self._examples:
             return None
         ranges = [[0, 0.0] for _ in range(10)]
-        for position, (negatives, positives, total) in self._bins.items():
+        # In order, so that a restored state gives the same sum to the last bit.
+        for position, (negatives, positives, total) in sorted(self._bins.items()):
             middle = 1 / (1 + exp(_MAX_LOG_ODDS - (position + 0.5) * (2 * _MAX_LOG_ODDS / _BINS)))
             counted = ranges[min(int(middle * 10), 9)]
             counted[0] += negatives + positives

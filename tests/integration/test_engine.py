@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 
@@ -138,6 +139,37 @@ def test_redis_that_forgot_is_written_again(live: Live) -> None:
     expected, found = live.oracle(events), live.in_redis()
     assert found == {user: expected[user] for user in found}
     assert {event.user_id for event in events[1_000:]} == found.keys()
+
+
+def test_redis_that_lost_everything_is_filled_again(live: Live) -> None:
+    events = list(shop_events(seed=9, users=60, events=2_000))
+    first = live.start()
+    live.feed(events)
+    live.wait_until_applied()
+    assert live.stop(first) == 0
+    for key in live.redis.scan_iter(f"{live.names.redis_profile('')}*"):
+        live.redis.delete(key)
+    live.start("--refresh-redis")
+    expected = live.oracle(events)
+    live.wait_until(lambda: live.in_redis().keys() == expected.keys(), "filled again")
+    live.assert_exact(events)
+
+
+def test_redis_that_does_not_answer_holds_back_and_loses_nothing(live: Live) -> None:
+    events = list(shop_events(seed=10, users=60, events=3_000))
+    live.start()
+    live.feed(events[:500])
+    live.wait_until_applied()
+    redis_process = live.redis.info()["process_id"]
+    os.kill(redis_process, signal.SIGSTOP)
+    try:
+        live.feed(events[500:])
+        # Longer than a write may take before it is tried again.
+        live.wait_until(lambda: "tried again" in live.log.read_text(), "said")
+    finally:
+        os.kill(redis_process, signal.SIGCONT)
+    live.wait_until_applied()
+    live.assert_exact(events)
 
 
 def test_a_definition_that_changed(live: Live) -> None:

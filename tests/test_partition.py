@@ -1,0 +1,404 @@
+"""A partition restored from its records goes on as if nothing had happened, bit for bit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stream_profiles.partition as partition_module
+from stream_profiles import (
+    BehaviourEmbedding,
+    Change,
+    Count,
+    Event,
+    EWMean,
+    First,
+    Happens,
+    Last,
+    LogisticRegression,
+    Partition,
+    ProfileDefinition,
+    ProfileUpdater,
+    RecentItems,
+    Sessions,
+    Skipped,
+    Sum,
+    Target,
+    TimeSince,
+    TopK,
+)
+from stream_profiles.dev.shop import shop_events
+from stream_profiles.errors import StateError
+from stream_profiles.partition import Record
+from stream_profiles.state import ProfileState, decode_partition, decode_profile, encode, encode_body, header
+from tests.events import DAY, HOUR, MINUTE, T0, event, streams
+
+#: Every family; few items and few pending examples, so that their limits are met.
+DEFINITION = ProfileDefinition(
+    "shop",
+    features=[
+        Count("views", on="view", half_life=("1h", "1d")),
+        Count("purchases", on="purchase", half_life="7d"),
+        Sum("spend", of="amount", on=("purchase", "refund")),
+        EWMean("price", of="price", half_life="1d"),
+        First("first_channel", of="channel"),
+        Last("channel", of="channel"),
+        TimeSince("last_purchase", on="purchase"),
+        TopK("categories", of="category", k=2, half_life="7d"),
+        RecentItems("recent", n=3),
+        Sessions("sessions"),
+    ],
+    targets=[
+        Target("buys", label=Happens("purchase", within="1d"), on=("view", "cart"), every="10m", max_pending=3),
+        Target("views", label=Happens("view", within="1h"), every="1h", model=LogisticRegression(0.1, l2=0.01)),
+    ],
+    embeddings=[
+        BehaviourEmbedding("taste", dimensions=16, max_items=4),
+        BehaviourEmbedding("style", of="category", half_life="1d"),
+    ],
+    lateness="2d",
+    dedup=4,
+)
+UPDATER = ProfileUpdater(DEFINITION)
+TOPIC = "shop-events"
+
+
+def restored(records: list[Record], updater: ProfileUpdater = UPDATER) -> Partition:
+    partition = Partition(updater)
+    for key, value in records:
+        partition.restore(key, value)
+    partition.restored()
+    return partition
+
+
+def compacted(records: list[Record]) -> list[Record]:
+    """What Kafka's log cleaner leaves: the last record of each key, at its place; a deletion stays for a while."""
+    last = {key: position for position, (key, _) in enumerate(records)}
+    return [records[position] for position in sorted(last.values())]
+
+
+def content(partition: Partition) -> dict[str, Any]:
+    """Everything that a partition is made of, to the last bit."""
+    shared = partition.shared
+    return {
+        "users": {user: encode(partition.state(user) or ProfileState()) for user in sorted(partition.users())},
+        "published": {user: partition.published(user) for user in sorted(partition.users())},
+        "learners": {key: learner.state() for key, learner in shared.learners.items()},
+        "metrics": {key: learner.metrics.values() for key, learner in shared.learners.items()},
+        "items": {
+            key: [(item, sequence, time, vector.tobytes()) for item, (sequence, time, vector) in items._items.items()]
+            for key, items in shared.items.items()
+        },
+        "deadlines": dict(sorted(partition._deadlines.items())),
+        "offsets": partition.offsets,
+        "watermark": partition.watermark,
+        "size": len(partition),
+    }
+
+
+def keep_all(records: list[Record]) -> list[Record]:
+    return records
+
+
+def check(
+    events: list[Event], takes: set[int], restores: set[int], clean: Callable[[list[Record]], list[Record]]
+) -> None:
+    """One partition lives all the time and is written at `takes`; of another, what was written is restored at
+    `restores` (a subset), and then events come again from the first one that was not written."""
+    kept, stored = Partition(UPDATER), Partition(UPDATER)
+    kept_log: list[Record] = []
+    stored_log: list[Record] = []
+    written = 0
+    changes: list[Any] = []
+    for offset, each in enumerate(events):
+        changes.append(kept.apply(each, TOPIC, offset))
+        assert stored.apply(each, TOPIC, offset) == changes[-1]
+        if offset in takes:
+            kept_log += kept.take()
+            stored_log += stored.take()
+            written = offset + 1
+        if offset in restores:
+            stored = restored(clean(stored_log))
+            # What was applied and not written is applied again, what was written is not.
+            for again in range(max(0, written - 3), offset + 1):
+                result = stored.apply(events[again], TOPIC, again)
+                assert result == (Skipped.REPLAYED if again < written else changes[again])
+    assert content(stored) == content(kept)
+    kept_log += kept.take()
+    stored_log += stored.take()
+    assert dict(stored_log) == dict(kept_log)
+    assert content(restored(clean(stored_log))) == content(restored(clean(kept_log)))
+    assert content(restored(clean(kept_log))) == content(kept)
+
+
+cuts = st.sets(st.integers(0, 60))
+
+
+@settings(max_examples=150)
+@given(streams(users=3, max_size=60), cuts, cuts, st.sampled_from([keep_all, compacted]))
+def test_a_restored_partition_goes_on_bit_for_bit(
+    events: list[Event], takes: set[int], restores: set[int], clean: Callable[[list[Record]], list[Record]]
+) -> None:
+    check(events, takes, restores, clean)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("clean", [keep_all, compacted])
+def test_a_shop_is_restored_bit_for_bit(seed: int, clean: Callable[[list[Record]], list[Record]]) -> None:
+    """Long enough for expiries, learning, forgotten items and late events to meet."""
+    random_ = random.Random(seed)
+    events = list(shop_events(seed, users=15, items=30, events=2_500))
+    for _ in range(300):
+        a = random_.randrange(len(events) - 40)
+        b = a + random_.randrange(40)
+        events[a], events[b] = events[b], events[a]
+    events = [each for each in events for _ in range(1 + (random_.random() < 0.02))]
+    takes = {n for n in range(len(events)) if random_.random() < 0.02}
+    check(events, takes, {n for n in range(len(events)) if random_.random() < 0.005}, clean)
+
+
+def test_few_decoded_profiles_are_as_good_as_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = list(shop_events(5, users=30, items=20, events=1_500))
+    every, few = Partition(UPDATER), Partition(UPDATER)
+    for number, each in enumerate(events):
+        monkeypatch.setattr(partition_module, "_MAX_DECODED", 20_000)
+        change = every.apply(each, TOPIC, number)
+        if number % 20 == 19:
+            every.take()
+        monkeypatch.setattr(partition_module, "_MAX_DECODED", 3)
+        assert few.apply(each, TOPIC, number) == change
+        if number % 20 == 19:
+            few.take()
+            assert len(few._decoded) <= 3
+    assert content(few) == content(every)
+
+
+def test_writing_changes_nothing() -> None:
+    events = list(shop_events(6, users=10, items=20, events=800))
+    written, never = Partition(UPDATER), Partition(UPDATER)
+    for number, each in enumerate(events):
+        assert written.apply(each, TOPIC, number) == never.apply(each, TOPIC, number)
+        if number % 7 == 0:
+            written.take()
+    assert content(written) == content(never)
+
+
+def test_only_what_changed_is_written() -> None:
+    partition = Partition(UPDATER)
+    partition.apply(event("view", 0, "ada", item_id="a"), TOPIC, 0)
+    partition.apply(event("view", 0, "bob", item_id="b"), TOPIC, 1)
+    kinds = [key[:1] for key, _ in partition.take()]
+    assert sorted(kinds) == [b"i", b"i", b"p", b"u", b"u"]
+    partition.apply(event("search", 1, "bob"), TOPIC, 2)
+    assert [key for key, _ in partition.take()] == [b"ubob", b"p"]
+    assert [key for key, _ in partition.take()] == [b"p"]
+
+
+def test_an_event_that_was_skipped_is_an_offset_all_the_same() -> None:
+    partition = Partition(UPDATER)
+    partition.apply(event(event_id="e"), TOPIC, 3)
+    assert partition.apply(event(event_id="e"), TOPIC, 4) is Skipped.DUPLICATE
+    assert partition.apply(event(at=-10 * DAY), TOPIC, 5) is Skipped.LATE
+    assert partition.offsets == {TOPIC: 5}
+    again = restored(partition.take())
+    assert again.apply(event(at=1), TOPIC, 5) is Skipped.REPLAYED
+    assert isinstance(again.apply(event(at=1), TOPIC, 6), Change)
+
+
+def test_offsets_are_counted_by_topic() -> None:
+    partition = Partition(UPDATER)
+    assert isinstance(partition.apply(event(at=0), "a", 7), Change)
+    assert isinstance(partition.apply(event(at=1), "b", 2), Change)
+    assert partition.apply(event(at=2), "a", 7) is Skipped.REPLAYED
+    assert partition.apply(event(at=2), "b", 1) is Skipped.REPLAYED
+    assert isinstance(partition.apply(event(at=2)), Change), "no offset, no replay"
+    assert partition.offsets == {"a": 7, "b": 2}
+
+
+def test_a_replayed_event_does_not_move_the_clock() -> None:
+    partition = Partition(UPDATER)
+    partition.apply(event(at=0), TOPIC, 5)
+    partition.apply(event(at=DAY), TOPIC, 4)
+    assert partition.watermark == T0
+
+
+def test_who_was_never_seen_has_no_profile() -> None:
+    partition = Partition(UPDATER)
+    assert partition.state("ada") is None
+    assert partition.published("ada") is None
+    assert list(partition.users()) == []
+    assert len(partition) == 0
+    assert partition.stored_bytes("ada") == 0
+
+
+def test_users_are_those_written_and_those_not_yet() -> None:
+    partition = Partition(UPDATER)
+    partition.apply(event(user="ada"))
+    partition.take()
+    partition.apply(event(user="bob"))
+    assert sorted(partition.users()) == ["ada", "bob"]
+    assert len(partition) == 2
+    assert partition.stored_bytes("ada") > 0
+    assert partition.stored_bytes("bob") == 0
+
+
+def log_of(*events: Event) -> list[Record]:
+    """Records, written after every event."""
+    partition = Partition(UPDATER)
+    records: list[Record] = []
+    for offset, each in enumerate(events):
+        partition.apply(each, TOPIC, offset)
+        records += partition.take()
+    return records
+
+
+def test_records_of_a_worker_that_had_lost_the_partition_are_ignored() -> None:
+    """Whatever it writes late has a lower version, be it of a user, an item, a model or the partition itself."""
+    visits = [event("view", 5 * minute * MINUTE, item_id="ab"[minute % 2]) for minute in range(12)]
+    events = [*visits, event("purchase", 2 * HOUR, item_id="a"), event("view", 2 * HOUR + 1, item_id="b")]
+    records = log_of(*events)
+    stale = log_of(*events[:10])
+    assert {key[:1] for key, _ in stale} == {b"u", b"i", b"l", b"p"}
+    assert content(restored([*records, *stale])) == content(restored(records))
+    assert restored([*records, *stale]).offsets == {TOPIC: len(events) - 1}
+
+
+def test_the_same_version_may_be_written_again() -> None:
+    records = log_of(event(item_id="a"), event(at=1, item_id="b"))
+    assert content(restored([*records, *records])) == content(restored(records))
+
+
+def test_a_deleted_user_is_gone() -> None:
+    records = log_of(event(user="ada", item_id="a"), event(user="bob", item_id="b"))
+    partition = restored([*records, (b"uada", None)])
+    assert list(partition.users()) == ["bob"]
+    assert partition.state("ada") is None
+    assert "ada" not in partition._deadlines
+
+
+def test_a_user_id_may_be_anything() -> None:
+    users = ["ü", "日本", "a\0b", " ", "u", "x" * 256]
+    partition = restored(log_of(*(event(user=user, item_id=f"{user}\0i") for user in users)))
+    assert sorted(partition.users()) == sorted(users)
+    items = partition.shared.items[DEFINITION.embeddings[0].key]._items
+    assert set(items) == {f"{user}\0i" for user in users[-4:]}
+
+
+def test_time_alone_labels_what_waits() -> None:
+    """Of all users, at the first event that is later, whoever it is of."""
+    partition = Partition(UPDATER)
+    partition.apply(event("view", 0, "ada"))
+    partition.apply(event("view", HOUR, "bob"))
+    key = UPDATER.targets[0].key
+    assert partition.shared.learners[key].model.examples == 0
+    partition.apply(event("search", DAY, "eve"))
+    assert partition.shared.learners[key].model.examples == 0, "ada may still buy in this very moment"
+    partition.apply(event("search", DAY + 1, "eve"))
+    assert partition.shared.learners[key].model.examples == 1
+    partition.apply(event("search", 3 * DAY, "eve"))
+    assert partition.shared.learners[key].model.examples == 2
+    for user in ("ada", "bob"):
+        state = partition.state(user)
+        assert state is not None
+        assert state.slots[key][3] == []
+        assert state.version == 1, "time changes no published value"
+
+
+def test_a_restored_partition_keeps_its_appointments() -> None:
+    records = log_of(event("view", 0, "ada"), event("view", HOUR, "bob"))
+    deadlines = {key[1:]: header(value)[1] for key, value in records if key[:1] == b"u" and value is not None}
+    assert deadlines == {b"ada": T0 + HOUR, b"bob": T0 + 2 * HOUR}, "of the target that waits for an hour"
+    partition = restored(records)
+    partition.apply(event("search", 5 * HOUR, "eve"), TOPIC, 9)
+    views, buys = (partition.shared.learners[UPDATER.targets[n].key].model.examples for n in (1, 0))
+    assert (views, buys) == (2, 0)
+    assert sorted(key for key, _ in partition.take() if key[:1] == b"u") == [b"uada", b"ubob", b"ueve"]
+    partition.apply(event("search", 2 * DAY, "eve"), TOPIC, 10)
+    assert partition.shared.learners[UPDATER.targets[0].key].model.examples == 2
+    assert not partition._deadlines.keys() & {"ada", "bob"}
+
+
+def test_appointments_are_kept_in_the_order_of_their_time() -> None:
+    """Models learn in it, so it must not depend on who is in memory."""
+    users = [f"user-{number}" for number in range(20)]
+    order = list(users)
+    random.Random(3).shuffle(order)
+    learned = []
+    for arrivals in (users, order):
+        partition = Partition(UPDATER)
+        for user in arrivals:
+            at = users.index(user)
+            partition.apply(event("view", at * SECONDS, user, price=float(at)), TOPIC, None)
+        partition.apply(event("search", 5 * DAY, "eve"))
+        learned.append([learner.state() for learner in partition.shared.learners.values()])
+    assert learned[0] == learned[1]
+
+
+SECONDS = 1_000
+
+
+def test_another_definition_takes_over_what_it_still_has() -> None:
+    records = log_of(
+        *(event("view", n * HOUR, item_id="ab"[n % 2], category="c", price=1.0) for n in range(30)),
+    )
+    new = ProfileUpdater(
+        ProfileDefinition(
+            "shop",
+            features=[*DEFINITION.features[:3], Count("everything")],
+            targets=[Target("buys", label=Happens("purchase", within="2d"))],
+            embeddings=[DEFINITION.embeddings[1], BehaviourEmbedding("new")],
+        )
+    )
+    partition = restored(records, new)
+    before = restored(records).published("ada")
+    assert before is not None
+    change = partition.apply(event("cart", 40 * HOUR, category="c"), TOPIC, 99)
+    assert isinstance(change, Change)
+    assert change.version == 31
+    assert change.snapshot
+    assert change.changed["views"] == before["views"]
+    assert change.changed["everything"] == {"total": 1}
+    assert {"recent", "taste", "views"} - set(change.removed) == {"views"}
+    assert len(partition.shared.items[DEFINITION.embeddings[1].key]) == 1
+    assert len(partition.shared.items[new.embeddings[1].key]) == 0
+    assert partition.shared.learners[new.targets[0].key].model.examples == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"uada", b"\x02" + bytes(16)),
+        (b"uada", b"\x01"),
+        (b"p", b"\x07" + bytes(16)),
+        (b"lbuys:1", encode_body(1, [])[:-1]),
+        (b"itaste:1\0a", b"\xff" * 40),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_said(key: bytes, value: bytes) -> None:
+    with pytest.raises(StateError):
+        Partition(UPDATER).restore(key, value)
+
+
+def test_records_of_kinds_of_later_releases_are_passed_over() -> None:
+    records = log_of(event(item_id="a"))
+    assert content(restored([*records, (b"zsomething", b"new")])) == content(restored(records))
+
+
+def test_what_is_written_is_what_is_there() -> None:
+    partition = Partition(UPDATER)
+    for offset, each in enumerate(shop_events(8, users=5, items=10, events=200)):
+        partition.apply(each, TOPIC, offset)
+    records = dict(partition.take())
+    for user in partition.users():
+        value = records[b"u" + user.encode()]
+        assert value is not None
+        assert decode_profile(value) == partition.state(user)
+        assert partition.stored_bytes(user) == len(value)
+    about = records[b"p"]
+    assert about is not None
+    assert decode_partition(about).watermark == partition.watermark
