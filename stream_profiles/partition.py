@@ -166,7 +166,10 @@ class Partition:
                 self._deadlines.pop(user, None)
         elif kind == _ITEM:
             embedding, _, item = rest.decode().partition("\0")
-            self._read_items.setdefault(embedding, {})[item] = None if value is None else decode_body(value)
+            read = self._read_items.setdefault(embedding, {})
+            new, old = None if value is None else decode_body(value), read.get(item)
+            if new is None or old is None or new[0] >= old[0]:
+                read[item] = new
         elif kind == _LEARNER and value is not None:
             version, learner = decode_body(value)
             if version >= self._read_learners.get(rest.decode(), (0, []))[0]:

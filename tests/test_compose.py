@@ -41,7 +41,7 @@ def _schema() -> dict[str, Any]:
     return schema
 
 
-def _parse(arguments: list[str]) -> None:
+def parse_command(arguments: list[str]) -> None:
     """Parse a command line as `stream-profiles` would, without running it.
 
     Raises:
@@ -69,7 +69,7 @@ def test_the_specification_refuses_a_wrong_file() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_command_is_one_of_the_command_line(name: str) -> None:
-    _parse(OURS[name]["command"])
+    parse_command(OURS[name]["command"])
 
 
 @pytest.mark.parametrize("line", SHOWN)
@@ -77,7 +77,7 @@ def test_every_command_shown_is_one_of_the_command_line(line: str) -> None:
     words = shlex.split(line)
     service = next(word for word in words if word in SERVICES)
     assert service in OURS
-    _parse(words[words.index(service) + 1 :])
+    parse_command(words[words.index(service) + 1 :])
 
 
 def test_commands_are_shown() -> None:
@@ -87,7 +87,7 @@ def test_commands_are_shown() -> None:
 @pytest.mark.parametrize("arguments", [["wroker"], ["worker", "--onyl", "intake"], ["worker", "--only", "intaek"]])
 def test_a_wrong_command_does_not_pass(arguments: list[str]) -> None:
     with pytest.raises(Exception, match=r"(?i)no such|is not one of|invalid value"):
-        _parse(arguments)
+        parse_command(arguments)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -180,3 +180,13 @@ def test_the_image_copies_what_there_is_and_what_docker_may_see() -> None:
     for source in sources:
         assert (ROOT / source).exists()
         assert any(fnmatch.fnmatch(source, pattern) for pattern in visible)
+
+
+def test_the_image_has_what_the_package_is_built_from() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    built, _, _ = dockerfile.partition("RUN uv pip install --no-cache --compile-bytecode --no-deps .")
+    copied = {source for line in re.findall(r"^COPY (.+) \S+$", built, flags=re.MULTILINE) for source in line.split()}
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {project["project"]["readme"], "pyproject.toml", *wheel["packages"], *wheel.get("force-include", ())}
+    assert needed <= copied

@@ -50,6 +50,8 @@ def _explained(error: DefinitionError, place: str) -> str:
     said = str(cause)
     if isinstance(cause, ImportError) and (lacking := _NO_EXPORT.search(said)):
         return f"{where}: stream_profiles has no {lacking[1]!r}; {did_you_mean(lacking[1], stream_profiles.__all__)}"
+    if isinstance(cause, ModuleNotFoundError) and cause.name:
+        return f"{where} needs the module {cause.name!r}, which is not installed"
     if isinstance(cause, TypeError) and last.tb_next is None and (call := _call_at(last)) is not None:
         name, parameters = call
         if unknown := _UNKNOWN.search(said):

@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -165,6 +165,7 @@ class _Demo:
         finally:
             await transport.stop()
         await self._drain()
+        self._console.print(f"{self._sent:,} events are in the profiles of {len(self._events_of):,} users.")
 
     async def feed_file(self, data: Path, mapping: EventMapping | None, speed: float | None) -> None:
         """Replay the file, then wait for the worker."""
@@ -197,8 +198,10 @@ class _Demo:
         Raises:
             StreamProfilesError: the worker stopped.
         """
-        began = last_at = time.monotonic()
-        last_applied, next_line = 0, began + _LINE_S
+        began = time.monotonic()
+        next_line = began + _LINE_S
+        # Offsets are committed in steps, so a rate is one over a few looks.
+        looks = deque([(began, 0)], maxlen=round(_LINE_S / _LOOK_S))
         with (
             ConsumerLag(self._bootstrap, self._names.intake_group, self._names.clicks) as unread,
             ConsumerLag(self._bootstrap, self._names.profiles_group, self._names.events) as unapplied,
@@ -207,20 +210,22 @@ class _Demo:
         ):
             while True:
                 if self._worker.process.ended():
-                    raise StreamProfilesError(f"the worker stopped: {self._worker.last_words()}")
+                    raise StreamProfilesError(f"the worker stopped; the last it said: {self._worker.last_words()}")
                 sent = self._sent
                 lag, metrics = await asyncio.to_thread(self._look, unread, unapplied)
                 self._lag = lag
                 now, applied = time.monotonic(), max(0, sent - (lag or 0))
-                rate = max(0.0, (applied - last_applied) / max(now - last_at, 1e-9))
+                rate = max(0.0, (applied - looks[0][1]) / max(now - looks[0][0], 1e-9))
+                looks.append((now, applied))
                 line = f"{now - began:4.0f} s  {applied:,} events in profiles  {rate:,.0f}/s  lag {lag or 0:,}"
+                if not applied:
+                    line = f"{now - began:4.0f} s  {sent:,} events sent; the worker is starting"
                 if self._console.is_terminal:
                     live.update(Text("\n".join([line, *metrics])), refresh=True)
-                    last_at, last_applied = now, applied
                 elif now >= next_line:
                     self._console.print("; ".join([line, *metrics]))
                     self._console.file.flush()
-                    last_at, last_applied, next_line = now, applied, now + _LINE_S
+                    next_line = now + _LINE_S
                 await asyncio.sleep(_LOOK_S)
 
     def _look(self, unread: ConsumerLag, unapplied: ConsumerLag) -> tuple[int | None, list[str]]:

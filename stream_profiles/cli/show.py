@@ -67,6 +67,10 @@ def readable(value: Any) -> str:
         return duration(parts["seconds"])
     if parts.keys() == {"score"}:
         return f"{parts['score']:.1%}"
+    if parts.keys() == {"count", "events", "seconds", "mean_seconds", "active"}:
+        latest = f"{'now' if parts['active'] else 'the last'} {number(parts['events'])} events"
+        mean = f"{duration(parts['mean_seconds'])} on average"
+        return f"{number(parts['count'])} in all, {latest} in {duration(parts['seconds'])}, {mean}"
     if parts.keys() == {"top"}:
         return ", ".join(f"{name} {number(score)}" for name, score in parts["top"])
     return ", ".join(_part(name, part) for name, part in parts.items())

@@ -148,6 +148,9 @@ class ChunkedApp(faust.App):
     def _new_transport(self) -> Any:
         return ChunkedTransport(self.conf.broker_consumer, self)
 
+    def _create_directories(self) -> None:
+        """Faust would make folders for stores on disk; there are none."""
+
     async def before_revocation(self) -> None:
         if self.settle is not None:
             await self.settle()

@@ -147,16 +147,15 @@ class ProfileAgent:
         return written
 
     async def _apply_run(self, message: Any) -> None:
-        run, number = message.value, message.message.partition
-        owned = self._store.owned.get(number)
-        if owned is None or not owned.active:
-            return
+        run, number, generation = message.value, message.message.partition, message.message.generation_id
         for start in range(0, len(run), _RECORDS_PER_TURN):
             await self.commit.room()
+            owned = await self._store.wait_for(number, generation)
             # A part that is full waits for the write in flight, which takes it.
-            while self.commit.forming.estimated_bytes(owned) > self._max_part_bytes:
+            while owned is not None and self.commit.forming.estimated_bytes(owned) > self._max_part_bytes:
                 await asyncio.sleep(0.001)
-            if not self._store.holds(owned):
+                owned = await self._store.wait_for(number, generation)
+            if owned is None:
                 return  # The run is not acknowledged: its next owner reads it again and skips what was applied.
             began = time.perf_counter()
             group = self.commit.forming

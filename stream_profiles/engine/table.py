@@ -6,6 +6,7 @@ rebalance is not read again: everything up to `written` is in memory already.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, cast
@@ -19,12 +20,17 @@ from ..updater import ProfileUpdater
 
 log = logging.getLogger(__name__)
 
+#: How long to wait before looking again whether a partition is ready.
+_POLL_S = 0.02
+
 
 class Owned:
     """A partition this worker owns, until it does not."""
 
-    def __init__(self, number: int, updater: ProfileUpdater) -> None:
+    def __init__(self, number: int, updater: ProfileUpdater, generation: int) -> None:
         self.number = number
+        #: The generation of the group in which the worker got it.
+        self.generation = generation
         self.partition = Partition(updater)
         #: Whether events may be applied now: recovered, and not about to be given back.
         self.active = False
@@ -39,6 +45,8 @@ class ProfileStore(Store[Any, Any]):
         super().__init__(*args, **kwargs)
         self.updater = updater
         self.owned: dict[int, Owned] = {}
+        #: Whether the partitions are about to be given back: from `suspend` to the next assignment.
+        self._suspended = False
         #: Records read by recoveries so far.
         self.recovered = 0
         #: Called with the partitions that a recovery has made ready to apply events.
@@ -46,9 +54,10 @@ class ProfileStore(Store[Any, Any]):
 
     # -- what Faust asks for -----------------------------------------------------------------------------------------
 
-    def persisted_offset(self, tp: TP) -> int | None:
+    def persisted_offset(self, tp: TP) -> int:
         owned = self.owned.get(tp.partition)
-        return None if owned is None else owned.written
+        # -1, not None: with None, Faust goes on from where it was when the partition was recovered before.
+        return -1 if owned is None or owned.written is None else owned.written
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
@@ -58,7 +67,8 @@ class ProfileStore(Store[Any, Any]):
         for number in set(self.owned) - numbers:
             del self.owned[number]
         for number in numbers - set(self.owned):
-            self.owned[number] = Owned(number, self.updater)
+            self.owned[number] = Owned(number, self.updater, generation_id)
+        self._suspended = False
 
     def apply_changelog_batch(
         self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
@@ -68,6 +78,8 @@ class ProfileStore(Store[Any, Any]):
             owned = self.owned.get(message.partition)
             if owned is None or owned.active:
                 continue  # What is active is ahead of the changelog.
+            if message.generation_id < owned.generation:
+                continue  # Left over from a recovery that a rebalance cut short: what lies before it is not in memory.
             restore = owned.partition.restore
             for record in message.value:
                 restore(record.key, record.value)
@@ -75,6 +87,9 @@ class ProfileStore(Store[Any, Any]):
             self.recovered += len(message.value)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        recovery = cast(Any, self.app.tables).recovery
+        if self._suspended or recovery.signal_recovery_start.is_set():
+            return  # A rebalance has overtaken this recovery; another one follows.
         ready = [owned for owned in self.owned.values() if not owned.active]
         for owned in ready:
             owned.partition.restored()
@@ -97,15 +112,25 @@ class ProfileStore(Store[Any, Any]):
         """Whether events may be applied to the partition now."""
         return owned.active and self.owned.get(owned.number) is owned
 
+    async def wait_for(self, number: int, generation: int) -> Owned | None:
+        """The partition, once events of this generation may be applied to it; None when the generation has passed."""
+        while self.app.consumer_generation_id == generation:
+            owned = self.owned.get(number)
+            if owned is not None and owned.active:
+                return owned
+            await asyncio.sleep(_POLL_S)
+        return None
+
     def suspend(self) -> None:
         """Apply no more events until the next recovery has ended."""
+        self._suspended = True
         for owned in self.owned.values():
             owned.active = False
 
     def forget(self, owned: Owned) -> None:
         """Drop a partition whose memory is ahead of the changelog; it is recovered as a whole if it comes back."""
         if self.owned.get(owned.number) is owned:
-            self.owned[owned.number] = Owned(owned.number, self.updater)
+            del self.owned[owned.number]
 
 
 class ProfileTable(faust.Table[Any, Any]):

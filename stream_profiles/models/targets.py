@@ -190,7 +190,7 @@ class CompiledTarget:
         return {"score": state[0], "at": state[1]}
 
     def _inputs(self, numbers: Sequence[float], event_type: str) -> Inputs:
-        return dict(zip(self._names, (*numbers, *self._types.get(event_type, ())), strict=True))
+        return dict(zip(self._names, [*numbers, *self._types.get(event_type, ())], strict=True))
 
     def _learn(self, example: list[Any], label: bool, learner: Learner) -> None:
         _, score, event_type, packed = example

@@ -17,6 +17,8 @@ from stream_profiles.engine.table import ProfileStore
 from stream_profiles.names import Names
 from stream_profiles.sinks.redis import ProfileUpdate
 
+#: Of the group; a rebalance raises it.
+GENERATION = 4
 NOW = 1_700_000_000_000
 NAMES = Names("shop")
 TOPIC_IDS = {NAMES.events: "events-id", NAMES.clicks: "clicks-id", "mine": "mine-id"}
@@ -45,7 +47,9 @@ class Run:
 
     def __init__(self, records: Sequence[Any], journal: list[Any]) -> None:
         self.value = records
-        self.message = SimpleNamespace(partition=records[0].partition, topic=records[0].topic)
+        self.message = SimpleNamespace(
+            partition=records[0].partition, topic=records[0].topic, generation_id=GENERATION
+        )
         self.acked = 0
         self._journal = journal
 
@@ -118,6 +122,8 @@ class Redis:
         self._journal = journal
 
     async def write(self, updates: Sequence[ProfileUpdate], now: int) -> list[ProfileUpdate]:
+        if not updates:
+            return []
         self._journal.append(("redis", len(updates)))
         await asyncio.sleep(0)
         if self.errors:
@@ -140,9 +146,11 @@ class Redis:
 
 def new_store(definition: ProfileDefinition | None = None) -> ProfileStore:
     """The real store, of an app that is none."""
+    recovery = SimpleNamespace(signal_recovery_start=asyncio.Event())
+    app = SimpleNamespace(consumer_generation_id=GENERATION, tables=SimpleNamespace(recovery=recovery))
     table = SimpleNamespace(name="profiles", changelog_topic=SimpleNamespace(get_topic_name=lambda: NAMES.changelog))
     updater = ProfileUpdater(definition or ProfileDefinition("shop", features=[Count("views", on="view")]))
-    return ProfileStore("memory://", SimpleNamespace(), table, table_name="profiles", updater=updater)
+    return ProfileStore("memory://", app, table, table_name="profiles", updater=updater)
 
 
 class Bench:
