@@ -1,5 +1,7 @@
 """stream_profiles: one live profile per user, updated one event at a time."""
 
+from typing import TYPE_CHECKING, Any
+
 from .contracts import DeadLetter, Event, Profile, ProfileDelta
 from .definition import ProfileDefinition
 from .errors import StreamProfilesError
@@ -8,7 +10,11 @@ from .models import BehaviourEmbedding, Happens, LogisticRegression, Target
 from .partition import Partition
 from .updater import Change, ProfileUpdater, Skipped
 
+if TYPE_CHECKING:
+    from .client import AsyncProfileClient, ProfileClient, apply_delta
+
 __all__ = [
+    "AsyncProfileClient",
     "BehaviourEmbedding",
     "Change",
     "Count",
@@ -22,6 +28,7 @@ __all__ = [
     "LogisticRegression",
     "Partition",
     "Profile",
+    "ProfileClient",
     "ProfileDefinition",
     "ProfileDelta",
     "ProfileUpdater",
@@ -33,4 +40,14 @@ __all__ = [
     "Target",
     "TimeSince",
     "TopK",
+    "apply_delta",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The clients, when they are asked for: a definition needs no Redis and no Kafka to be imported."""
+    if name in ("AsyncProfileClient", "ProfileClient", "apply_delta"):
+        from . import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

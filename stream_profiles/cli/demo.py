@@ -72,8 +72,8 @@ def run_demo(
     reference = definition or _example_for(file)
     declared = definitions.load(reference)
     console = output.console()
-    # `kill` ends it as Ctrl-C does: with nothing left behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # `kill` ends it as Ctrl-C does, which asyncio knows how to hear: with nothing left behind.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with _Demo.running(console, declared, reference) as demo:
             source = data.name if data is not None else "a synthetic shop"

@@ -21,8 +21,8 @@ from ..features import Feature
 #: A profile's hash as Redis gives it.
 Stored = dict[bytes, bytes]
 
-VERSION, EVENT_TIME, UPDATED_AT = b"_version", b"_event_time", b"_updated_at"
-META = (VERSION, EVENT_TIME, UPDATED_AT)
+VERSION, EVENT_TIME, UPDATED_AT, LINEAGE = b"_version", b"_event_time", b"_updated_at", b"_lineage"
+META = (VERSION, EVENT_TIME, UPDATED_AT, LINEAGE)
 
 _decode_json = msgspec.json.Decoder().decode
 _decode_delta = msgspec.json.Decoder(ProfileDelta).decode

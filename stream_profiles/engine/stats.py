@@ -34,15 +34,18 @@ class Stats:
             kind = "other"
         self.dead_letters[kind] += 1
 
-    def line(self, lag: int | None, waiting: int) -> str:
-        """The rates since the last call, and what is out of the ordinary."""
+    def line(self, lag: int | None, waiting: int, *, intake: bool, profiles: bool) -> str:
+        """The rates since the last call, of the agents there are, and what is out of the ordinary."""
         now = time.perf_counter()
         elapsed = max(now - self._at, 1e-9)
         applied = self.outcomes["applied"]
-        parts = [f"{(applied - self._last_applied) / elapsed:,.0f} events/s into profiles"]
-        if self.received:
-            parts.insert(0, f"{(self.received - self._last_received) / elapsed:,.0f} events/s in")
-        parts.append(f"{applied:,} in all")
+        parts = []
+        if intake:
+            received = f"{(self.received - self._last_received) / elapsed:,.0f} events/s in"
+            parts.append(received if profiles else f"{received}, {self.received:,} in all")
+        if profiles:
+            rate = (applied - self._last_applied) / elapsed
+            parts.append(f"{rate:,.0f} events/s into profiles, {applied:,} in all")
         if lag is not None:
             parts.append(f"lag {lag:,}")
         if waiting:

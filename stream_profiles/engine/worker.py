@@ -21,7 +21,7 @@ from faust.exceptions import ConsumerNotStarted
 
 from ..definition import ProfileDefinition
 from ..durations import to_ms
-from ..errors import RedisUnavailable, StreamProfilesError
+from ..errors import RedisUnavailable, SettingsError, StreamProfilesError
 from ..names import Names
 from ..partitioner import Partitioner
 from ..settings import Settings
@@ -39,7 +39,7 @@ from .topics import admin, plan_topics, require_topics
 log = logging.getLogger(__name__)
 
 _HEARTBEAT_S = 2.0
-_METRICS_S = 1.0
+_PUBLISH_S = 1.0
 _STOP_STEP_S = 10.0
 _GC_THRESHOLD = 50_000
 #: A worker that could not write for this share of the session timeout gives its partitions back unwritten.
@@ -105,13 +105,14 @@ class Worker:
             partitioner = Partitioner(settings.partitions)
             sources = settings.inputs_of(names)
             raw = [source for source in sources if not source.keyed]
+            if self.role is Role.INTAKE and not raw:
+                raise SettingsError("every input is keyed, so there is nothing to take in: run --only profiles alone")
             if self.role is not Role.PROFILES and raw:
                 tasks.append(self._add_intake(producer, partitioner, raw))
             if self.role is not Role.INTAKE:
                 keyed = [source for source in sources if source.keyed]
                 tasks.append(self._add_profiles(producer, partitioner, client, keyed))
-                if self.definition.targets:
-                    tasks.append(asyncio.create_task(self._publish_metrics(client), name="metrics"))
+                tasks.append(asyncio.create_task(self._publish(client), name="publish"))
             tasks.append(asyncio.create_task(self._report(), name="report"))
             tasks.append(asyncio.create_task(self._beat(), name="heartbeat"))
             for app in self._apps:
@@ -130,8 +131,7 @@ class Worker:
         try:
             client = redis.asyncio.from_url(self._redis_url, socket_connect_timeout=5.0, socket_timeout=10.0)
             await client.ping()
-            description = msgspec.json.encode(self.definition.describe())
-            await client.set(self.names.redis_description, description)
+            await client.set(self.names.redis_description, msgspec.json.encode(self.definition.describe()))
         except (redis.exceptions.RedisError, OSError, ValueError) as error:
             raise RedisUnavailable(
                 f"Redis at {_without_password(self._redis_url)} does not answer ({error}); check the setting redis "
@@ -169,7 +169,7 @@ class Worker:
             names,
             table.profiles,
             producer,
-            RedisWriter(client, to_ms(settings.redis_ttl)),
+            RedisWriter(client, to_ms(settings.redis_ttl), self._topic_ids[names.changelog]),
             partitioner,
             self.stats,
             topic_ids=self._topic_ids,
@@ -236,7 +236,7 @@ class Worker:
         await asyncio.gather(*tasks, *self._refreshing, return_exceptions=True)
         await producer.stop()
         await client.aclose()
-        log.info("stopped; %s", self.stats.line(None, 0))
+        log.info("stopped; %s", self._line())
 
     async def _report(self) -> None:
         """Log what is restored, then a line of rates every few seconds while there is something to say."""
@@ -261,10 +261,15 @@ class Worker:
                 log.warning(
                     "nothing could be written for %.0f s: Kafka or Redis does not answer; nothing is lost", stalled
                 )
-            line = self.stats.line(self._lag(), sum(commit.waiting_events for commit in self._commits))
+            line = self._line()
             if line != said:
                 log.info(line)
             said = line
+
+    def _line(self) -> str:
+        waiting = sum(commit.waiting_events for commit in self._commits)
+        intake, profiles = len(self._apps) > (self.table is not None), self.table is not None
+        return self.stats.line(self._lag(), waiting, intake=intake, profiles=profiles)
 
     def _still_to_restore(self) -> int:
         for app in self._apps:
@@ -296,21 +301,23 @@ class Worker:
                 file.touch()
             await asyncio.sleep(_HEARTBEAT_S)
 
-    async def _publish_metrics(self, client: redis.asyncio.Redis) -> None:
-        """Keep the targets' progressive metrics in Redis, a field a partition."""
+    async def _publish(self, client: redis.asyncio.Redis) -> None:
+        """Keep in Redis what readers need besides profiles: what the fields are, and the targets' metrics."""
         assert self.table is not None
+        description = msgspec.json.encode(self.definition.describe())
         while True:
-            await asyncio.sleep(_METRICS_S)
+            await asyncio.sleep(_PUBLISH_S)
             fields: dict[Any, Any] = {
                 str(number): msgspec.json.encode(owned.partition.metrics())
                 for number, owned in self.table.profiles.owned.items()
                 if owned.active
             }
-            if fields:
-                try:
+            try:
+                await client.set(self.names.redis_description, description)
+                if fields and self.definition.targets:
                     await client.hset(self.names.redis_metrics, mapping=fields)
-                except (redis.exceptions.RedisError, OSError) as error:
-                    log.debug("metrics not published: %s", error)
+            except (redis.exceptions.RedisError, OSError) as error:
+                log.debug("description and metrics not published: %s", error)
 
 
 async def _in_time(step: Awaitable[Any], what: str) -> None:

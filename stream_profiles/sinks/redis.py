@@ -2,7 +2,8 @@
 
 A field's value is JSON; an embedding is raw little-endian float32, which is what Redis vector search takes.
 `_version`, `_event_time` and `_updated_at` say how fresh it is. A write never replaces a newer profile by an older one,
-so a worker that lost its partitions can do no harm.
+so a worker that lost its partitions can do no harm. Versions are counted in the changelog, so those of another changelog
+(`_lineage`), one that was deleted, count for nothing.
 """
 
 from __future__ import annotations
@@ -21,21 +22,22 @@ Fields = dict[str, bytes]
 #: Profiles written by one call of the script. Redis does nothing else meanwhile, so it must stay around a millisecond.
 _PROFILES_PER_CALL = 64
 
-#: KEYS: the profiles. ARGV: TTL (ms), time of writing (ms), then for each profile: version it builds upon (0: none, all
+#: KEYS: the profiles. ARGV: TTL (ms), time of writing (ms), lineage, then for each profile: version it builds upon (0: none, all
 #: fields are given), version, event time, number of arguments with fields, field, value, field, value, ...
 #: Gives the positions of the profiles of which it needs all fields, because Redis lacks what they build upon.
 _SCRIPT = """
-local ttl, written, at, incomplete = ARGV[1], ARGV[2], 3, {}
+local ttl, written, lineage, at, incomplete = ARGV[1], ARGV[2], ARGV[3], 4, {}
 for position, key in ipairs(KEYS) do
   local base, version, event_time, n = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local current = tonumber(redis.call('HGET', key, '_version') or 0)
+  local stored = redis.call('HMGET', key, '_version', '_lineage')
+  local current = stored[2] == lineage and tonumber(stored[1]) or 0
   if current <= tonumber(version) then
     if base > 0 and current < base then
       incomplete[#incomplete + 1] = position
     else
-      if base == 0 and current > 0 then redis.call('DEL', key) end
+      if base == 0 and stored[1] then redis.call('DEL', key) end
       redis.call('HSET', key, '_version', version, '_event_time', event_time, '_updated_at', written,
-                 unpack(ARGV, at + 4, at + 3 + n))
+                 '_lineage', lineage, unpack(ARGV, at + 4, at + 3 + n))
       redis.call('PEXPIRE', key, ttl)
     end
   end
@@ -67,11 +69,13 @@ class RedisWriter:
     Parameters:
         client: Connected client; closing it is its owner's business.
         ttl_ms: A profile that is not written for so long expires.
+        lineage: What identifies the changelog in which the versions are counted.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, ttl_ms: int) -> None:
+    def __init__(self, client: redis.asyncio.Redis, ttl_ms: int, lineage: str = "") -> None:
         self._client = client
         self._ttl_ms = ttl_ms
+        self._lineage = lineage
         self._script = client.register_script(_SCRIPT)
 
     async def write(self, updates: Sequence[ProfileUpdate], now: int) -> list[ProfileUpdate]:
@@ -100,7 +104,7 @@ class RedisWriter:
         return incomplete
 
     def _arguments(self, updates: Iterable[ProfileUpdate], now: int) -> list[Any]:
-        arguments: list[Any] = [self._ttl_ms, now]
+        arguments: list[Any] = [self._ttl_ms, now, self._lineage]
         for update in updates:
             arguments += (update.base, update.version, update.event_time, 2 * len(update.fields))
             for pair in update.fields.items():

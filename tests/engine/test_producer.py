@@ -24,7 +24,7 @@ class Client:
         self._max_bytes = max_bytes
 
     def create_batch(self) -> BatchBuilder:
-        return BatchBuilder(2, self._max_bytes, 0, is_transactional=False)
+        return BatchBuilder(self._max_bytes, 0, is_transactional=False)
 
     async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[Any]:
         assert batch._closed, "a batch that is not closed may be appended to by others"

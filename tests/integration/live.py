@@ -69,8 +69,19 @@ class Live:
         self.log = folder / "workers.log"
         self.environment: dict[str, str] = {}
         self.use_definition((ROOT / "examples" / "shop.py").read_text().replace('"shop",', f'"{name}",', 1))
+        self.create_topics()
+
+    def create_topics(self) -> None:
         with admin(self.kafka) as client:
             create_topics(client, plan_topics(self.names, self.settings), 1)
+
+    def recreate_topics(self) -> None:
+        """Delete the topics with all that is in them, and make them anew."""
+        with admin(self.kafka) as client:
+            names = [plan.name for plan in plan_topics(self.names, self.settings)]
+            client.delete_topics(names)
+            self.wait_until(lambda: not set(names) & set(client.list_topics()), "deleted")
+        self.create_topics()
 
     def use_definition(self, source: str) -> None:
         """What workers started from now on run, and the oracle of `assert_exact`."""
@@ -181,6 +192,7 @@ class Live:
         for key, fields in zip(keys, pipeline.execute(), strict=True):
             named = {name.decode(): value for name, value in fields.items()}
             assert int(named.pop("_updated_at")) > 0
+            assert named.pop("_lineage")
             profiles[key.decode().removeprefix(prefix)] = named
         return profiles
 

@@ -11,7 +11,7 @@ import pytest
 
 from stream_profiles.dev.shop import shop_events
 
-from .live import Live, real_events
+from .live import Live, assert_same, real_events
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -153,6 +153,21 @@ def test_redis_that_lost_everything_is_filled_again(live: Live) -> None:
     expected = live.oracle(events)
     live.wait_until(lambda: live.in_redis().keys() == expected.keys(), "filled again")
     live.assert_exact(events)
+
+
+def test_deleted_topics_start_anew(live: Live) -> None:
+    """What Redis still has of the profiles that were in them gives way, however high its versions are."""
+    first = live.start()
+    live.feed(shop_events(seed=11, users=20, events=1_500))
+    live.wait_until_applied()
+    assert live.stop(first) == 0
+    live.recreate_topics()
+    again = list(shop_events(seed=11, users=20, events=600))
+    live.start()
+    live.feed(again)
+    live.wait_until_applied()
+    expected, found = live.oracle(again), live.in_redis()
+    assert_same({user: found[user] for user in expected}, expected)
 
 
 def test_redis_that_does_not_answer_holds_back_and_loses_nothing(live: Live) -> None:
