@@ -1,7 +1,7 @@
 """Live profiles of a shop's customers: what they look at, what they spend, what they like, and whether they buy soon.
 
     stream-profiles check examples/shop.py:shop
-    stream-profiles worker examples/shop.py:shop
+    stream-profiles worker --definition examples/shop.py:shop
 
 Made for events of the types view, search, cart, purchase and refund, with an item, a category and a price; a field that
 an event lacks is no trouble. The quantity of a refund is negative, so that amounts add up to what was really spent.

@@ -63,14 +63,14 @@ def test_the_shop_on_the_invoices_of_online_retail() -> None:
 
 
 def test_the_clicks_on_clothing() -> None:
-    partition = run("eshop.py", sample("eshop_clothing_2008_sample.csv", "eshop_clothing_2008.toml"))
+    partition = run("eshop_clothing_2008.py", sample("eshop_clothing_2008_sample.csv", "eshop_clothing_2008.toml"))
     profile = partition.published("1")
     assert profile is not None
     assert set(partition.updater.definition.field_names) - profile.keys() <= {"taste"}
     assert profile["first_category"] in {"trousers", "skirts", "blouses", "sale"}
 
 
-@pytest.mark.parametrize("example", ["shop.py", "eshop.py"])
+@pytest.mark.parametrize("example", ["shop.py", "eshop_clothing_2008.py"])
 def test_profiles_stay_small(example: str) -> None:
     """They travel with every write of the changelog."""
     partition = run(example, [e for e in shop_events(users=20, items=60, events=5_000) if e.type == "view"])

@@ -8,8 +8,9 @@ import signal
 from pathlib import Path
 
 from ..engine.worker import Role, Worker
-from ..errors import MappingError
-from ..mapping import EventMapping
+from ..errors import MappingError, SettingsError
+from ..mapping import EventMapping, MappingConfig
+from ..names import Names
 from ..replay.checkpoint import DEFAULT_PATH
 from ..replay.lag import ConsumerLag
 from ..replay.run import replay
@@ -57,7 +58,7 @@ def run_replay(
     console = output.console(stderr=True)
     compiled = None if mapping is None else EventMapping.load(mapping)
     names, broker = deployment.names, deployment.broker()
-    topic = topic or deployment.settings.inputs_of(names)[0].topic
+    topic = topic or _input_for_events(deployment, names)
     with (
         ConsumerLag(broker, names.intake_group, topic) as unread,
         ConsumerLag(broker, names.profiles_group, names.events) as unapplied,
@@ -88,3 +89,18 @@ def run_replay(
                 raise
             raise MappingError(f"{error}; --mapping FILE.toml says how rows become events") from error
     console.print(report.summary())
+
+
+def _input_for_events(deployment: Deployment, names: Names) -> str:
+    """The first input topic that takes events as they are: replay has done the mapping.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    for source in deployment.settings.inputs_of(names):
+        if source.mapping == MappingConfig():
+            return source.topic
+    raise SettingsError(
+        "every input has a mapping of its own, and replay sends events that are mapped already: "
+        "give --topic, or add an input without a mapping"
+    )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from ..errors import ConnectionFailed
 
@@ -110,7 +110,7 @@ class GroupCommit(Generic[G]):
             try:
                 await self._write(group)
             except (ConnectionFailed, KafkaError) as error:
-                if isinstance(error, KafkaError) and not error.retriable:
+                if isinstance(error, KafkaError) and not (error.retriable or isinstance(error, KafkaTimeoutError)):
                     raise
                 self._failures += 1
                 log.warning(

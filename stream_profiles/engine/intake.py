@@ -95,7 +95,7 @@ class IntakeAgent:
                 raise InvalidEvent(f"record too large: {len(value):,} bytes")
             try:
                 fields = _decode(value)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise InvalidEvent(f"not a JSON object: {error}") from None
             event: Event | Dropped = mapping.to_event(fields, f"{record.topic}-{record.partition}-{record.offset}")
             if isinstance(event, Dropped):

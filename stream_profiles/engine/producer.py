@@ -89,16 +89,18 @@ class BatchProducer:
         for record in records:
             key, value = record[0], record[1]
             headers = record[2] if len(record) == 3 else _NO_HEADERS
+            if len(key or b"") + len(value or b"") > self._max_batch_bytes:
+                raise StreamProfilesError(
+                    f"a record of {len(value or b''):,} bytes for {topic} is larger than max_batch_bytes "
+                    f"({self._max_batch_bytes:,}): raise that setting and the topic's max.message.bytes"
+                )
             full = batch.size() > batch_bytes
             if full or batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                 batch.close()
                 futures.append(await producer.send_batch(batch, topic, partition=partition))
                 batch = producer.create_batch()
-                if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                    raise StreamProfilesError(
-                        f"a record of {len(value or b''):,} bytes for {topic} is larger than max_batch_bytes "
-                        f"({self._max_batch_bytes:,}): raise that setting and the topic's max.message.bytes"
-                    )
+                # The first record of a batch is taken whatever its size.
+                batch.append(key=key, value=value, timestamp=None, headers=headers)
         if batch.record_count():
             batch.close()
             futures.append(await producer.send_batch(batch, topic, partition=partition))

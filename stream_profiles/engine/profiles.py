@@ -179,7 +179,8 @@ class ProfileAgent:
             self._set_aside(record, group, owned, str(error))
             return
         try:
-            source = decode_source(record.headers) if record.headers else None
+            # Others may put anything into the headers of their own topics.
+            source = decode_source(record.headers) if record.topic == self._names.events else None
             result = partition.apply(event, self._topic_ids[record.topic], record.offset, source)
         except Exception as error:
             # Not the event's fault, but it must not stop the others either.
@@ -189,7 +190,7 @@ class ProfileAgent:
         user = event.user_id
         if isinstance(result, Change):
             stats.outcomes["applied"] += 1
-            part.deltas.append((user.encode(), encode_delta(self._names.definition, result)))
+            part.deltas.append((user.encode(), self._encode_delta(result)))
             known = part.updates.get(user)
             if known is None:
                 part.updates[user] = (0 if result.snapshot else result.version - 1, result.changed)
@@ -216,7 +217,7 @@ class ProfileAgent:
             raise InvalidEvent(f"record too large: {len(value):,} bytes")
         try:
             event = _decode(value)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidEvent(f"not an event: {error}") from None
         if event.time > record.timestamp + self._max_future_ms:
             raise InvalidEvent(f"time too far in the future: {event.time}")
@@ -226,6 +227,19 @@ class ProfileAgent:
             raise InvalidEvent(f"not keyed by user_id: the topic {record.topic} has user {event.user_id!r} elsewhere")
         return event
 
+    def _encode_delta(self, change: Change) -> bytes:
+        """The delta of a change; a value that no message can hold is left out, and counts as failed."""
+        name = self._names.definition
+        try:
+            return encode_delta(name, change)
+        except Exception:
+            fields = encode_fields(change.changed)
+            unpublishable = change.changed.keys() - fields.keys()
+            change.failed = change.failed | dict.fromkeys(unpublishable, "its value cannot be published as JSON")
+            for field in unpublishable:
+                del change.changed[field]
+            return encode_delta(name, change)
+
     def _set_aside(self, record: Any, group: ProfileGroup, owned: Owned, reason: str) -> None:
         self._stats.dead_letter(reason)
         group.dead_letters.append((owned.number, encode_dead_letter(record, reason, self._max_record_bytes)))
@@ -234,11 +248,10 @@ class ProfileAgent:
         if group.steps_done == 0:
             self._encode(group)
             group.steps_done = 1
-        parts = [part for part in group.parts.values() if self._owns(part)]
         began = time.perf_counter()
         if group.steps_done == 1:
             sent = []
-            for part in parts:
+            for part in self._owned(group):
                 sent += await self._producer.send(self._names.deltas, part.owned.number, part.deltas)
             for number, letter in group.dead_letters:
                 sent += await self._producer.send(self._names.dead_letters, number, [letter])
@@ -246,22 +259,22 @@ class ProfileAgent:
             group.steps_done = 2
             began = self._spent("deltas", began)
         if group.steps_done == 2:
-            written: list[Awaitable[None]] = []
-            for part in parts:
+            written: list[Awaitable[Any]] = []
+            for part in self._owned(group):
                 assert part.changelog is not None
                 futures = await self._producer.send_whole(self._names.changelog, part.owned.number, part.changelog)
                 if len(futures) > 1:
                     log.error("a changelog batch had to be cut in two and is not atomic: raise max_batch_bytes")
-                records = len(part.changelog) if len(futures) == 1 else 1
-                written += [_note_written(part.owned, future, records) for future in futures]
+                written += [_note_written(part.owned, future, len(part.changelog)) for future in futures[:1]]
+                written += futures[1:]
             await asyncio.gather(*written)
             group.steps_done = 3
             began = self._spent("changelog", began)
         if group.steps_done == 3:
-            await self._write_redis(parts)
+            await self._write_redis(self._owned(group))
             group.steps_done = 4
             self._spent("redis", began)
-        for part in parts:
+        for part in self._owned(group):
             for message in part.messages:
                 message.ack()
         self._stats.writes["profiles"] += 1
@@ -294,9 +307,9 @@ class ProfileAgent:
             ]
             await self._redis.write(whole, now)
 
-    def _owns(self, part: _Part) -> bool:
-        """Whether the partition is still the one that was written to; a forgotten one must not be written."""
-        return self._store.owned.get(part.owned.number) is part.owned
+    def _owned(self, group: ProfileGroup) -> list[_Part]:
+        """The parts whose partitions are still here: one that was forgotten meanwhile must not be written."""
+        return [part for part in group.parts.values() if self._store.owned.get(part.owned.number) is part.owned]
 
     def _spent(self, phase: str, began: float) -> float:
         now = time.perf_counter()
@@ -305,9 +318,14 @@ class ProfileAgent:
 
 
 async def _note_written(owned: Owned, future: asyncio.Future[Any], records: int) -> None:
-    """Note the changelog offset of the last of the records, once they are acknowledged."""
+    """Note the changelog offset of the last of a batch's records, once it is acknowledged.
+
+    When the batch does not follow upon what is known, somebody else wrote in between, a worker that took over while
+    this one was paused: what they wrote is to be read at the next recovery, so the note stays where it was.
+    """
     metadata = await future
-    owned.written = max(owned.written or 0, metadata.offset + records - 1)
+    if metadata.offset == (-1 if owned.written is None else owned.written) + 1:
+        owned.written = metadata.offset + records - 1
 
 
 def _whole(partition: Partition, user: str) -> tuple[ProfileState, Fields]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-HEADER = "source"
+HEADER = "stream_profiles-source"
 
 Source = tuple[str, int]
 
@@ -27,6 +27,6 @@ def decode_source(headers: Sequence[tuple[str, bytes]]) -> Source | None:
     """
     for name, value in headers:
         if name == HEADER:
-            place, _, offset = value.decode().rpartition("/")
-            return place, int(offset)
+            place, _, offset = value.decode(errors="replace").rpartition("/")
+            return (place, int(offset)) if offset.isdecimal() else None
     return None

@@ -10,6 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 from msgspec import Struct
 
+from ..brokers import open_admin
 from ..durations import to_ms
 from ..errors import KafkaUnavailable, TopicError
 from ..names import Names
@@ -88,27 +89,22 @@ def plan_topics(names: Names, settings: Settings) -> list[TopicPlan]:
 
 @contextmanager
 def admin(bootstrap: str, timeout_s: float = 10.0) -> Iterator[KafkaAdminClient]:
-    """kafka-python's admin client.
+    """kafka-python's admin client; a broker that is about to start is waited for.
 
     Raises:
         KafkaUnavailable: no broker answers within the time, or it stops answering.
     """
-    client = None
+    hint = "check the setting broker, or leave it out to use the embedded one"
     try:
-        client = KafkaAdminClient(
-            bootstrap_servers=bootstrap.split(","),
-            request_timeout_ms=int(timeout_s * 1000),
-            bootstrap_timeout_ms=int(timeout_s * 1000),
-        )
+        client = open_admin(bootstrap, timeout_s)
+    except KafkaUnavailable:
+        raise KafkaUnavailable(f"Kafka at {bootstrap} does not answer; {hint}") from None
+    try:
         yield client
     except (KafkaError, OSError) as error:
-        raise KafkaUnavailable(
-            f"Kafka at {bootstrap} does not answer ({type(error).__name__}); check the setting broker "
-            "or leave it out to use the embedded one"
-        ) from error
+        raise KafkaUnavailable(f"Kafka at {bootstrap} does not answer ({type(error).__name__}); {hint}") from error
     finally:
-        if client is not None:
-            client.close()
+        client.close()
 
 
 def check_topics(client: KafkaAdminClient, plans: list[TopicPlan]) -> list[TopicState]:
@@ -116,7 +112,7 @@ def check_topics(client: KafkaAdminClient, plans: list[TopicPlan]) -> list[Topic
     existing = set(client.list_topics())
     found = [plan.name for plan in plans if plan.name in existing]
     partitions = {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics(found)} if found else {}
-    limits = _max_message_bytes(client, found)
+    configs = _configs(client, found)
     states = []
     for plan in plans:
         count, problem = partitions.get(plan.name), ""
@@ -125,8 +121,12 @@ def check_topics(client: KafkaAdminClient, plans: list[TopicPlan]) -> list[Topic
             problem = "does not exist"
         elif plan.exact and count != plan.partitions:
             problem = f"has {count} partitions, not {plan.partitions}"
-        elif "compact" in plan.config["cleanup.policy"] and limits[plan.name] < wanted_bytes:
-            problem = f"takes batches of {limits[plan.name]:,} bytes (max.message.bytes), not {wanted_bytes:,}"
+        elif plan.config["cleanup.policy"] == "compact":
+            policy, limit = configs[plan.name]["cleanup.policy"], int(configs[plan.name]["max.message.bytes"])
+            if policy != "compact":
+                problem = f"has cleanup.policy {policy}, not compact: it would forget profiles"
+            elif limit < wanted_bytes:
+                problem = f"takes batches of {limit:,} bytes (max.message.bytes), not {wanted_bytes:,}"
         states.append(TopicState(plan, count, problem))
     return states
 
@@ -178,12 +178,16 @@ def _complaint(states: list[TopicState]) -> str:
             f"{problems}: users are spread over the partitions, so either set `partitions` to what the topics have, "
             "or delete the definition's topics and replay, or use another definition name"
         )
+    if any("cleanup.policy" in state.problem for state in states):
+        return f"{problems}: set the topic's cleanup.policy to compact"
     return f"{problems}: raise the topic's max.message.bytes or lower the setting max_batch_bytes"
 
 
-def _max_message_bytes(client: KafkaAdminClient, topics: list[str]) -> dict[str, int]:
+def _configs(client: KafkaAdminClient, topics: list[str]) -> dict[str, dict[str, str]]:
+    """What `check_topics` compares, of each topic."""
     if not topics:
         return {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None}) for name in topics]
-    described = client.describe_configs(resources, config_filter="all")
-    return {name: int(described["topic"][name]["max.message.bytes"]["value"]) for name in topics}
+    wanted = {"max.message.bytes": None, "cleanup.policy": None}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in topics]
+    described = client.describe_configs(resources, config_filter="all")["topic"]
+    return {name: {key: described[name][key]["value"] for key in wanted} for name in topics}

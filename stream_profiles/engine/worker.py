@@ -227,15 +227,17 @@ class Worker:
     ) -> None:
         for app in self._apps:
             if app.settle is not None and app.started:
-                await app.settle()
-                await _in_time(app.consumer.commit(), "committing offsets")
+                await _in_time(app.settle(), "writing what was applied")
+                await _in_time(_commit(app), "committing offsets")
         for app in reversed(self._apps):
             await _in_time(app.stop(), "leaving the group")
         for task in (*tasks, *self._refreshing):
             task.cancel()
-        await asyncio.gather(*tasks, *self._refreshing, return_exceptions=True)
-        await producer.stop()
-        await client.aclose()
+        if tasks:
+            # Not gathered: Faust's own tasks may catch their cancellation and go on.
+            await asyncio.wait([*tasks, *self._refreshing], timeout=_STOP_STEP_S)
+        await _in_time(producer.stop(), "closing the producer")
+        await _in_time(client.aclose(), "closing the connection to Redis")
         log.info("stopped; %s", self._line())
 
     async def _report(self) -> None:
@@ -326,6 +328,12 @@ async def _in_time(step: Awaitable[Any], what: str) -> None:
         await asyncio.wait_for(step, _STOP_STEP_S)
     except TimeoutError:
         log.warning("%s took longer than %.0f s and was given up", what, _STOP_STEP_S)
+    except Exception as error:  # the other steps matter all the same
+        log.warning("%s failed: %r", what, error)
+
+
+async def _commit(app: Any) -> None:
+    await app.consumer.commit()
 
 
 async def _until_stopped(app: Any) -> None:

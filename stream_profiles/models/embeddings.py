@@ -128,7 +128,9 @@ def _index_vector(session: str, dimensions: int) -> Vector:
     digest = np.frombuffer(blake2b(session.encode(), digest_size=2 * _NON_ZERO).digest(), np.uint8)
     vector = np.zeros(dimensions, np.float32)
     # Two places may fall together: the later sign wins, which is as random as any other.
-    vector[digest[:_NON_ZERO].astype(np.intp) % dimensions] = np.where(digest[_NON_ZERO:] & 1, np.float32(1), np.float32(-1))
+    vector[digest[:_NON_ZERO].astype(np.intp) % dimensions] = np.where(
+        digest[_NON_ZERO:] & 1, np.float32(1), np.float32(-1)
+    )
     return vector
 
 

@@ -9,8 +9,8 @@ from kafka import TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
+from ..brokers import open_admin
 from ..errors import KafkaUnavailable
-from .admin import open_admin
 
 #: A lag is asked for while events flow; an answer that takes longer is of no use.
 TIMEOUT_SECONDS = 5.0

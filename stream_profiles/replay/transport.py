@@ -15,9 +15,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from kafka.errors import KafkaError as AdminError
 
+from ..brokers import open_admin, unavailable
 from ..errors import KafkaUnavailable, TopicError
 from ..partitioner import Partitioner
-from .admin import open_admin, unavailable
 
 #: One batch of one partition. Below a broker's default limit (max.message.bytes = 1,048,588) by more than a header.
 BATCH_BYTES = 1_000_000

@@ -1,14 +1,15 @@
 """Profiles in Redis: one HASH a user, one field a feature, readable with redis-cli.
 
 A field's value is JSON; an embedding is raw little-endian float32, which is what Redis vector search takes.
-`_version`, `_event_time` and `_updated_at` say how fresh it is. A write never replaces a newer profile by an older one,
-so a worker that lost its partitions can do no harm. Versions are counted in the changelog, so those of another changelog
-(`_lineage`), one that was deleted, count for nothing.
+`_version`, `_event_time` and `_updated_at` say how fresh it is. A write never replaces a newer profile by an older
+one, so a worker that lost its partitions can do no harm. Versions are counted in the changelog, so those of another
+changelog (`_lineage`), one that was deleted, count for nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -19,11 +20,13 @@ from ..errors import RedisUnavailable
 
 Fields = dict[str, bytes]
 
+_encode = msgspec.json.Encoder().encode
+
 #: Profiles written by one call of the script. Redis does nothing else meanwhile, so it must stay around a millisecond.
 _PROFILES_PER_CALL = 64
 
-#: KEYS: the profiles. ARGV: TTL (ms), time of writing (ms), lineage, then for each profile: version it builds upon (0: none, all
-#: fields are given), version, event time, number of arguments with fields, field, value, field, value, ...
+#: KEYS: the profiles. ARGV: TTL (ms), time of writing (ms), lineage, then for each profile: version it builds upon (0:
+#: none, all fields are given), version, event time, number of arguments with fields, field, value, field, value, ...
 #: Gives the positions of the profiles of which it needs all fields, because Redis lacks what they build upon.
 _SCRIPT = """
 local ttl, written, lineage, at, incomplete = ARGV[1], ARGV[2], ARGV[3], 4, {}
@@ -58,9 +61,16 @@ class ProfileUpdate(msgspec.Struct, gc=False):
     fields: Fields
 
 
-def encode_fields(values: dict[str, Any], _encode: Any = msgspec.json.Encoder().encode) -> Fields:
-    """Published values as Redis holds them."""
-    return {name: value if type(value) is bytes else _encode(value) for name, value in values.items()}
+def encode_fields(values: dict[str, Any]) -> Fields:
+    """Published values as Redis holds them; a value that JSON cannot hold is left out."""
+    try:
+        return {name: value if type(value) is bytes else _encode(value) for name, value in values.items()}
+    except Exception:
+        fields: Fields = {}
+        for name, value in values.items():
+            with suppress(Exception):
+                fields[name] = value if type(value) is bytes else _encode(value)
+        return fields
 
 
 class RedisWriter:

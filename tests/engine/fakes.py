@@ -47,9 +47,7 @@ class Run:
 
     def __init__(self, records: Sequence[Any], journal: list[Any]) -> None:
         self.value = records
-        self.message = SimpleNamespace(
-            partition=records[0].partition, topic=records[0].topic, generation_id=GENERATION
-        )
+        self.message = SimpleNamespace(partition=records[0].partition, topic=records[0].topic, generation_id=GENERATION)
         self.acked = 0
         self._journal = journal
 

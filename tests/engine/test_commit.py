@@ -155,9 +155,6 @@ async def test_what_cannot_be_mended_ends_it(error: Exception) -> None:
         assert not await writer.commit.settled(0.01), "what was never written counted as settled"
 
 
-@pytest.mark.xfail(
-    reason="aiokafka does not call it retriable, but it says no more than that a partition took no batch for 40 s"
-)
 async def test_a_partition_that_takes_no_batch_for_long_is_tried_again() -> None:
     writer = Writer()
     writer.errors = [KafkaTimeoutError()]

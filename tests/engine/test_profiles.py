@@ -266,9 +266,6 @@ async def test_a_definition_that_fails_costs_the_event_and_not_the_others(
     assert [delta.event_id for delta in profiles.deltas()] == ["2"] and run.acked == 1
 
 
-@pytest.mark.xfail(
-    reason="only msgspec's own errors are caught: the agent dies of a RecursionError, the worker lives on and looks well"
-)
 async def test_a_record_nested_too_deep_is_set_aside(profiles: Profiles) -> None:
     deep = b'{"event_id":"1","user_id":"ada","type":"view","time":1,"properties":{"a":' + b"[" * 3_000 + b"]" * 3_000
     run = profiles.run(record(deep + b"}}", 0), record(event(2), 1))
@@ -276,10 +273,6 @@ async def test_a_record_nested_too_deep_is_set_aside(profiles: Profiles) -> None
     assert len(profiles.letters()) == 1 and run.acked == 1
 
 
-@pytest.mark.xfail(
-    reason="encode_delta is outside of the try: the agent dies in mid-run, and the runs after it are applied, so that "
-    "the offsets in the changelog pass the rest of this one"
-)
 async def test_a_value_that_cannot_be_published_does_not_end_the_agent(profiles: Profiles) -> None:
     unpublishable = event(1, type="fragile", properties={"gives": "a complex number"})
     run = profiles.run(record(unpublishable, 0), record(event(2), 1))
@@ -287,9 +280,6 @@ async def test_a_value_that_cannot_be_published_does_not_end_the_agent(profiles:
     assert run.acked == 1 and "2" in [delta.event_id for delta in profiles.deltas()]
 
 
-@pytest.mark.xfail(
-    reason="a header `source` of a keyed topic's own producers is taken for the provenance that intake writes"
-)
 @pytest.mark.parametrize("value", [b"web", b"app/7", None])
 async def test_headers_of_others_mean_nothing(profiles: Profiles, value: bytes) -> None:
     headers = [("source", value)]
@@ -367,9 +357,7 @@ async def test_a_redis_that_lost_a_profile_is_given_all_of_it(profiles: Profiles
     assert [update.key for update in profiles.redis.writes[-1]] == [KEY], "only what was lost is written again"
 
 
-async def test_refresh_writes_every_profile_of_a_partition(
-    profiles: Profiles, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_refresh_writes_every_profile_of_a_partition(profiles: Profiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PROFILES_REFRESHED_AT_ONCE", 4)
     users = [f"u{number}" for number in range(10)]
     await profiles.apply_and_write(profiles.run(*(record(event(1, user), n) for n, user in enumerate(users))))
@@ -419,7 +407,6 @@ async def test_settle_forgets_what_could_not_be_written_in_time(
 
 
 @pytest.mark.parametrize("held", [DELTAS, pytest.param(CHANGELOG, id="changelog")])
-@pytest.mark.xfail(reason="which parts to write is asked once an attempt, not before each step and the acknowledgement")
 async def test_a_partition_forgotten_in_mid_write_goes_no_further(profiles: Profiles, held: str) -> None:
     gate = profiles.producer.held[held] = asyncio.Event()
     run = profiles.run(record(event(1), 0))
@@ -497,10 +484,6 @@ async def test_a_batch_that_is_cut_never_counts_more_as_written_than_there_is(pr
     assert end == 10 and profiles.owned.written is not None and profiles.owned.written < end
 
 
-@pytest.mark.xfail(
-    reason="an offset that does not follow upon `written` shows that another worker wrote between: what it wrote is "
-    "never read, for the recovery begins after it"
-)
 async def test_a_changelog_that_another_wrote_to_is_read_again(profiles: Profiles) -> None:
     """A worker that was paused for longer than its session and did not know."""
     await profiles.apply_and_write(profiles.run(record(event(1), 0)))

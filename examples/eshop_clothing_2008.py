@@ -1,7 +1,8 @@
 """Live profiles of the visitors of a clothing shop, made of nothing but the product pages they look at.
 
-    stream-profiles check examples/eshop.py:eshop
-    stream-profiles replay eshop_clothing_2008.csv.gz --mapping examples/eshop_clothing_2008.toml
+    stream-profiles check examples/eshop_clothing_2008.py:eshop
+    stream-profiles worker --definition examples/eshop_clothing_2008.py:eshop
+    stream-profiles replay eshop_clothing_2008.csv.gz --mapping examples/eshop_clothing_2008.toml --name eshop
 
 Made for the clickstream of UCI's "Clickstream data for online shopping", which tells no purchases: there is nothing to
 predict, so there is no target. What the event contract has no name for, such as a colour, is read as `properties.NAME`.

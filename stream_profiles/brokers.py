@@ -9,7 +9,7 @@ from typing import Any
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from ..errors import KafkaUnavailable
+from .errors import KafkaUnavailable
 
 _DEFAULT_PORT = 9092
 _RETRY_SECONDS = 0.25
