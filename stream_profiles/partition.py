@@ -175,9 +175,13 @@ class Partition:
             if version >= self._read_learners.get(rest.decode(), (0, []))[0]:
                 self._read_learners[rest.decode()] = version, learner
         elif kind == _PARTITION and value is not None:
-            about = decode_partition(value)
-            if about.version >= self._about.version:
-                self._about = about
+            # Of two workers that wrote side by side, each says what it applied: what either did is applied.
+            read, about = decode_partition(value), self._about
+            about.version = max(about.version, read.version)
+            about.watermark = max(about.watermark, read.watermark)
+            for mine, theirs in ((about.offsets, read.offsets), (about.sources, read.sources)):
+                for key, offset in theirs.items():
+                    mine[key] = max(offset, mine.get(key, offset))
 
     def restored(self) -> None:
         """Call after the last record of a recovery."""

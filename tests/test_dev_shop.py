@@ -45,7 +45,8 @@ def test_fields_are_those_a_shop_would_send() -> None:
         assert each.channel
         if each.type == "search":
             assert each.query
-            assert each.item_id is each.price is None
+            assert each.item_id is None
+            assert each.price is None
         else:
             assert each.item_id
             assert each.category

@@ -36,7 +36,7 @@ from stream_profiles.dev.shop import shop_events
 from stream_profiles.errors import StateError
 from stream_profiles.partition import Record
 from stream_profiles.state import ProfileState, decode_partition, decode_profile, encode, encode_body, header
-from tests.events import DAY, HOUR, MINUTE, T0, event, streams
+from tests.events import DAY, HOUR, MINUTE, SECOND, T0, event, streams
 
 #: Every family; few items and few pending examples, so that their limits are met.
 DEFINITION = ProfileDefinition(
@@ -220,6 +220,18 @@ def test_offsets_are_counted_by_topic() -> None:
     assert partition.offsets == {"a": 7, "b": 2}
 
 
+def test_a_second_copy_that_intake_made_is_a_duplicate() -> None:
+    """Intake may send what it took in once more under another offset; where it took it from tells."""
+    partition = Partition(UPDATER)
+    assert isinstance(partition.apply(event(at=0, event_id="a"), TOPIC, 0, ("clicks-0", 5)), Change)
+    assert isinstance(partition.apply(event(at=1, event_id="b"), TOPIC, 1, ("clicks-1", 3)), Change)
+    assert partition.apply(event(at=2, event_id="c"), TOPIC, 2, ("clicks-0", 5)) is Skipped.DUPLICATE
+    again = restored(partition.take())
+    assert again.offsets == {TOPIC: 2}
+    assert again.apply(event(at=3, event_id="d"), TOPIC, 3, ("clicks-1", 2)) is Skipped.DUPLICATE
+    assert isinstance(again.apply(event(at=4, event_id="e"), TOPIC, 4, ("clicks-1", 4)), Change)
+
+
 def test_a_replayed_event_does_not_move_the_clock() -> None:
     partition = Partition(UPDATER)
     partition.apply(event(at=0), TOPIC, 5)
@@ -333,13 +345,10 @@ def test_appointments_are_kept_in_the_order_of_their_time() -> None:
         partition = Partition(UPDATER)
         for user in arrivals:
             at = users.index(user)
-            partition.apply(event("view", at * SECONDS, user, price=float(at)), TOPIC, None)
+            partition.apply(event("view", at * SECOND, user, price=float(at)), TOPIC, None)
         partition.apply(event("search", 5 * DAY, "eve"))
         learned.append([learner.state() for learner in partition.shared.learners.values()])
     assert learned[0] == learned[1]
-
-
-SECONDS = 1_000
 
 
 def test_another_definition_takes_over_what_it_still_has() -> None:

@@ -5,6 +5,7 @@ They may run in one process or in many; either way the profile workers find thei
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from yarl import URL
@@ -54,7 +55,12 @@ def _intake(agent: IntakeAgent, mapping: EventMapping) -> Any:
 
 def _read(app: Any, topic: str, name: str, run: Any) -> None:
     async def process(stream: Any) -> None:
-        await run(stream)
+        try:
+            await run(stream)
+        except Exception as error:
+            # Faust would start the agent again with the run after the one that failed, as if that had been applied.
+            app.fail(error)
+            await asyncio.Event().wait()
 
     app.agent(app.topic(topic, schema=RunSchema()), name=name, concurrency=1)(process)
 

@@ -139,11 +139,18 @@ class ChunkedTransport(driver.Transport):
     Consumer = ChunkedConsumer
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
 class ChunkedApp(faust.App):
     """A Faust app all of whose topics are delivered in runs."""
 
     #: Awaited before partitions are given back: applied events are to be written or forgotten by its end.
     settle: Callable[[], Awaitable[None]] | None = None
+
+    #: Told of an error that must end the worker, where Faust would only log it.
+    fail: Callable[[Exception], None] = staticmethod(_raise)
 
     def _new_transport(self) -> Any:
         return ChunkedTransport(self.conf.broker_consumer, self)

@@ -17,6 +17,7 @@ from faust.types import TP
 
 from ..partition import Partition
 from ..updater import ProfileUpdater
+from .chunks import ChunkedApp
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,12 @@ class ProfileStore(Store[Any, Any]):
     def apply_changelog_batch(
         self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
     ) -> None:
+        try:
+            self._take_over(batch)
+        except Exception as error:  # Faust would log it and wait for ever.
+            cast(ChunkedApp, self.app).fail(error)
+
+    def _take_over(self, batch: Iterable[Any]) -> None:
         for event in batch:
             message = event.message
             owned = self.owned.get(message.partition)
@@ -91,11 +98,14 @@ class ProfileStore(Store[Any, Any]):
         if self._suspended or recovery.signal_recovery_start.is_set():
             return  # A rebalance has overtaken this recovery; another one follows.
         ready = [owned for owned in self.owned.values() if not owned.active]
-        for owned in ready:
-            owned.partition.restored()
-            owned.active = True
-        if ready and self.on_ready is not None:
-            self.on_ready(ready)
+        try:
+            for owned in ready:
+                owned.partition.restored()
+                owned.active = True
+            if ready and self.on_ready is not None:
+                self.on_ready(ready)
+        except Exception as error:  # Faust would not even log it.
+            cast(ChunkedApp, self.app).fail(error)
 
     def reset_state(self) -> None:
         self.owned.clear()

@@ -77,12 +77,19 @@ class Worker:
         self._bootstrap, self._redis_url = settings.broker, settings.redis
         self._topic_ids: dict[str, str] = {}
         self._stop = asyncio.Event()
+        self._failure: Exception | None = None
         self._apps: list[Any] = []
         self._commits: list[Any] = []
         self._settle_s = _SETTLE_SHARE * to_ms(settings.session_timeout) / 1000
 
     def stop(self) -> None:
         """Ask the worker to stop; `run` returns when it has."""
+        self._stop.set()
+
+    def _fail(self, error: Exception) -> None:
+        """Something broke inside Faust's tasks that must end the worker."""
+        log.error("the worker cannot go on: %s", error, exc_info=not isinstance(error, StreamProfilesError))
+        self._failure = self._failure or error
         self._stop.set()
 
     async def run(self) -> None:
@@ -116,6 +123,7 @@ class Worker:
             tasks.append(asyncio.create_task(self._report(), name="report"))
             tasks.append(asyncio.create_task(self._beat(), name="heartbeat"))
             for app in self._apps:
+                app.fail = self._fail
                 app.finalize()
                 await app.start()
                 tasks.append(asyncio.create_task(_until_stopped(app), name="faust"))
@@ -216,6 +224,10 @@ class Worker:
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
+        if isinstance(self._failure, StreamProfilesError):
+            raise self._failure
+        if self._failure is not None:
+            raise StreamProfilesError(f"the worker cannot go on: {self._failure!r}") from self._failure
         for task in done - {stopping}:
             error = task.exception()
             if isinstance(error, StreamProfilesError):

@@ -288,7 +288,7 @@ def test_the_fetched_records_come_with_the_active_partitions() -> None:
 def test_a_stream_skips_what_is_of_another_generation(implementation: str) -> None:
     text = source(Stream._py_aiter) if implementation == "python" else _cython()
     assert "generation_id != " in text and "consumer_generation_id" in text, (
-        "a run left over from before a rebalance must not reach an agent, and ours need the generation to be let through"
+        "a run left over from before a rebalance must not reach an agent; ours are let through by their generation"
     )
 
 

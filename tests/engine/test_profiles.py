@@ -17,7 +17,7 @@ from stream_profiles.contracts import DeadLetter, ProfileDelta
 from stream_profiles.engine import commit as commit_module
 from stream_profiles.engine import profiles as module
 from stream_profiles.engine.profiles import ProfileAgent
-from stream_profiles.engine.provenance import encode_source
+from stream_profiles.engine.provenance import HEADER, encode_source
 from stream_profiles.engine.table import Owned
 from stream_profiles.errors import RedisUnavailable
 from stream_profiles.features import Feature
@@ -274,15 +274,18 @@ async def test_a_record_nested_too_deep_is_set_aside(profiles: Profiles) -> None
 
 
 async def test_a_value_that_cannot_be_published_does_not_end_the_agent(profiles: Profiles) -> None:
-    unpublishable = event(1, type="fragile", properties={"gives": "a complex number"})
+    unpublishable = event(1, type="fragile", device="phone", properties={"gives": "a complex number"})
     run = profiles.run(record(unpublishable, 0), record(event(2), 1))
     await profiles.apply_and_write(run)
-    assert run.acked == 1 and "2" in [delta.event_id for delta in profiles.deltas()]
+    assert run.acked == 1 and [delta.event_id for delta in profiles.deltas()] == ["1", "2"]
+    assert profiles.deltas()[0].changed == {"device": "phone"} and profiles.stats.failed_fields == {"fragile": 1}
+    assert profiles.redis.profiles[KEY].keys() == {"device", "views"}
 
 
 @pytest.mark.parametrize("value", [b"web", b"app/7", None])
-async def test_headers_of_others_mean_nothing(profiles: Profiles, value: bytes) -> None:
-    headers = [("source", value)]
+async def test_headers_of_others_mean_nothing(profiles: Profiles, value: Any) -> None:
+    """Not in their own topics, whatever they call them."""
+    headers = [(HEADER, value)]
     run = profiles.run(*(record(event(n), n, topic="mine", headers=headers) for n in range(3)))
     await profiles.apply_and_write(run)
     assert profiles.stats.outcomes == {"applied": 3} and profiles.letters() == []

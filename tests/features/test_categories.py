@@ -117,6 +117,11 @@ def test_recent_items_are_different_and_newest_first() -> None:
     assert recent.snapshot(run(recent, *items)) == ["d", "b", "c"]
 
 
+def test_of_items_of_one_time_the_last_to_arrive_is_the_newest() -> None:
+    recent = RecentItems("recent", n=3)
+    assert recent.snapshot(run(recent, *(event(item_id=item) for item in "abca"))) == ["a", "c", "b"]
+
+
 def test_a_late_item_takes_the_place_of_its_time() -> None:
     recent = RecentItems("recent", n=3)
     newest = run(recent, event(at=10, item_id="a"), event(at=20, item_id="b"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ def run(feature: _DecayedTotal, *events: Event) -> Any:
 
 
 def faded(amounts: list[tuple[int, float]], half_life: int, now: int) -> float:
-    return sum(amount * 2.0 ** (-(now - time) / half_life) for time, amount in amounts)
+    return math.fsum(amount * math.exp2(-(now - time) / half_life) for time, amount in amounts)
 
 
 def test_a_count_halves_in_a_half_life() -> None:

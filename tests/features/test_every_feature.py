@@ -210,7 +210,12 @@ def test_the_size_of_the_state_has_a_bound(feature: Feature) -> None:
     for number in range(400):
         time = max(0, time + random_.choice([0, 1, HOUR, DAY, 40 * DAY, -HOUR]))
         text = f"{number:08}" + "\U0001f600" * 1_000
-        wide = {"item_id": text, "category": text, "channel": text, "price": random_.choice([1e99, -1e99, 0.1])}
+        wide: dict[str, Any] = {
+            "item_id": text,
+            "category": text,
+            "channel": text,
+            "price": random_.choice([1e99, -1e99, 0.1]),
+        }
         size = random_.choice([text, 2**63, 2**63 - 1, -(2**63), 2**100, 1e308, True])
         each = event(random_.choice(["view", "purchase"]), time, quantity=0.1, properties={"size": size}, **wide)
         state = run(feature, [each], state)

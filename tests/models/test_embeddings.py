@@ -136,7 +136,8 @@ def test_an_index_vector_is_the_same_in_every_release() -> None:
 def test_the_vectors_are_the_decayed_sums_they_are_said_to_be(events: list[Event]) -> None:
     users = Users(half_life="1d", item_half_life="30d")
     users.see(*events)
-    sums, start = Plain(DAY, 30 * DAY), {}
+    sums = Plain(DAY, 30 * DAY)
+    start: dict[str, tuple[int, int]] = {}
     for each in events:
         if each.item_id is None:
             continue

@@ -9,6 +9,7 @@ import pytest
 
 from stream_profiles import Count, Event, Happens, LogisticRegression, ProfileDefinition, ProfileUpdater, Target
 from stream_profiles.errors import DefinitionError
+from stream_profiles.models import BinaryMetrics
 from stream_profiles.models.targets import Learner
 from stream_profiles.updater import Shared
 from tests.events import DAY, HOUR, MINUTE, T0, event
@@ -139,6 +140,20 @@ def test_the_score_that_counts_is_the_one_that_was_given(monkeypatch: pytest.Mon
     lessons.shared.learners[lessons.updater.targets[0].key].model.learn({"views_total": 9.0}, False)
     lessons.see(event("purchase", 1_001 * HOUR))
     assert lessons.taught[-1][0] == given
+
+
+def test_a_model_is_scored_before_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    lessons = Lessons(monkeypatch, on="view", every="1ms", model=LogisticRegression(1.0))
+    for day in range(0, 60, 3):
+        lessons.see(event("view", day * DAY))
+        if day % 2:
+            lessons.see(event("purchase", day * DAY + HOUR))
+        lessons.expire((day + 2) * DAY)
+    scored = BinaryMetrics()
+    for score, _, label in lessons.taught:
+        scored.update(score, label)
+    assert len(lessons.taught) == 20
+    assert lessons.shared.learners[lessons.updater.targets[0].key].metrics.state() == scored.state()
 
 
 def test_the_type_of_the_event_is_an_input_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
