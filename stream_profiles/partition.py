@@ -175,13 +175,7 @@ class Partition:
             if version >= self._read_learners.get(rest.decode(), (0, []))[0]:
                 self._read_learners[rest.decode()] = version, learner
         elif kind == _PARTITION and value is not None:
-            # Of two workers that wrote side by side, each says what it applied: what either did is applied.
-            read, about = decode_partition(value), self._about
-            about.version = max(about.version, read.version)
-            about.watermark = max(about.watermark, read.watermark)
-            for mine, theirs in ((about.offsets, read.offsets), (about.sources, read.sources)):
-                for key, offset in theirs.items():
-                    mine[key] = max(offset, mine.get(key, offset))
+            _merge(self._about, decode_partition(value))
 
     def restored(self) -> None:
         """Call after the last record of a recovery."""
@@ -244,3 +238,12 @@ class Partition:
             self._changed[user] = None
             del self._deadlines[user]
             self._set_timer(user, state)
+
+
+def _merge(about: PartitionState, read: PartitionState) -> None:
+    """Of two workers that wrote side by side each says what it applied, and what either did is applied."""
+    about.version = max(about.version, read.version)
+    about.watermark = max(about.watermark, read.watermark)
+    for mine, theirs in ((about.offsets, read.offsets), (about.sources, read.sources)):
+        for place, offset in theirs.items():
+            mine[place] = max(offset, mine.get(place, offset))
