@@ -9,6 +9,7 @@ ENV PATH=/opt/stream-profiles/bin:$PATH VIRTUAL_ENV=/opt/stream-profiles
 COPY pyproject.toml constraints.txt ./
 RUN uv pip install --no-cache --compile-bytecode -c constraints.txt -r pyproject.toml
 COPY README.md ./
+COPY examples examples
 COPY stream_profiles stream_profiles
 RUN uv pip install --no-cache --compile-bytecode --no-deps . && uv pip uninstall uv pip
 

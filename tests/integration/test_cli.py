@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -164,7 +165,7 @@ def test_the_demo_ends_with_profiles_to_read_and_nothing_left(shell: Shell) -> N
     assert code == 0, printed
     assert "events are in the profiles of" in printed and "buys_soon: " in printed
     assert printed.count("recent_items") == 3
-    assert f" worker --definition {SHOP}\n" in printed
+    assert f" worker --definition {quote(str(SHOP))}\n" in printed
     assert list(shell.folder.iterdir()) == []
 
 
