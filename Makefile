@@ -28,6 +28,7 @@ format: $(VENV)/.installed-dev ## format the code and mend what ruff can
 
 bench: $(VENV)/.installed ## events a second through a real broker, and where the time goes
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
+	$(BIN)/python benchmarks/client.py
 
 clean: ## remove the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

