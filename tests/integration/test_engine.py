@@ -7,9 +7,13 @@ import os
 import signal
 import time
 
+import msgspec
 import pytest
 
+from stream_profiles import Event
 from stream_profiles.dev.shop import shop_events
+from stream_profiles.engine.topics import admin, create_topics, plan_topics
+from stream_profiles.settings import load_settings
 
 from .live import Live, assert_same, real_events
 
@@ -215,3 +219,71 @@ def test_a_wrong_partition_count_is_a_clear_error(live: Live) -> None:
     assert worker.wait(30) == 2
     said = live.log.read_text()
     assert "has 4 partitions, not 8" in " ".join(said.split()) and "Traceback" not in said
+
+
+def test_several_inputs_with_mappings_and_a_keyed_one(live: Live) -> None:
+    """Users are told apart by topic, since what comes first of two topics is anybody's guess."""
+    name = live.names.definition
+    live.use_definition(
+        "from stream_profiles import Count, Last, ProfileDefinition, Sum\n"
+        f'shop = ProfileDefinition("{name}", features=[Count("views", on="view", half_life="1d"), '
+        'Sum("spend", of="amount", on="purchase"), Last("country", of="country")])\n'
+    )
+    config = live.folder / "deployment.toml"
+    config.write_text(
+        f"""
+        [[inputs]]
+        topic = "{name}-web"
+        [inputs.mapping.fields]
+        user_id = "visitor.id"
+        type = "event_name"
+        time = "ts"
+        price = "product.price"
+        [inputs.mapping.values.type]
+        page_view = "view"
+        order = "purchase"
+        [[inputs.mapping.rules]]
+        when = 'contains(agent, "bot")'
+        drop = "bot"
+
+        [[inputs]]
+        topic = "{name}-app"
+        keyed = true
+        """
+    )
+    with admin(live.kafka) as client:
+        create_topics(client, plan_topics(live.names, load_settings(config)), 1)
+    start = 1_700_000_000_000
+    web = [
+        {
+            "visitor": {"id": f"web-{n % 7}"},
+            "event_name": "order" if n % 5 == 0 else "page_view",
+            "ts": start + n,
+            "product": {"price": n},
+            "agent": "a bot" if n % 10 == 9 else "a browser",
+        }
+        for n in range(300)
+    ]
+    app = [
+        Event(event_id=f"app-{n}", user_id=f"app-{n % 5}", type="view", time=start + n, country="PT")
+        for n in range(200)
+    ]
+    live.start("--config", str(config))
+    live.feed_raw([(b"any", json.dumps(record).encode()) for record in web], f"{name}-web")
+    encode = msgspec.json.encode
+    live.feed_raw([(event.user_id.encode(), encode(event)) for event in app], f"{name}-app")
+    mapped = [
+        Event(
+            event_id=f"web-{n}",
+            user_id=record["visitor"]["id"],
+            type="purchase" if n % 5 == 0 else "view",
+            time=start + n,
+            price=float(n),
+        )
+        for n, record in enumerate(web)
+        if n % 10 != 9
+    ]
+    expected = live.oracle([*mapped, *app])
+    live.wait_until(lambda: live.applied() == len(mapped) + len(app), "applied")
+    live.wait_until(lambda: live.in_redis() == expected, "in Redis")
+    assert live.dead_letters() == []
