@@ -61,10 +61,6 @@ class BatchProducer:
         with suppress(TimeoutError, asyncio.TimeoutError, KafkaError):
             await asyncio.wait_for(producer.client.close(), _STOP_S)
 
-    async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has."""
-        return len(await self._producer.partitions_for(topic))
-
     async def send(self, topic: str, partition: int, records: Iterable[Record]) -> list[asyncio.Future[Any]]:
         """Append records to one partition, in order, in batches of ordinary size.
 

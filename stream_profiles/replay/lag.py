@@ -78,12 +78,3 @@ class ConsumerLag:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def consumer_lag(bootstrap: str, group: str, topic: str, timeout: float = TIMEOUT_SECONDS) -> int | None:
-    """Records of `topic` that `group` has not committed, once; None when Kafka, the topic or the group do not answer.
-
-    A partition the group has no commit on counts whole.
-    """
-    with ConsumerLag(bootstrap, group, topic, timeout) as lag:
-        return lag()
