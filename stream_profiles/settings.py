@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     redis_ttl: DurationText = "90d"
     #: A record larger than this is set aside.
     max_record_bytes: int = Field(1_048_576, ge=1_024)
-    #: An event whose time lies further ahead of its record's own timestamp is set aside.
+    #: An event whose time lies further ahead of its record's own timestamp, or of the worker's clock, is set aside.
     max_future: DurationText = "5m"
 
     #: A worker waits when this many events are applied but not yet written.

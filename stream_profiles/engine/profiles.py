@@ -110,6 +110,8 @@ class ProfileAgent:
         self._partitioner, self._stats, self._topic_ids = partitioner, stats, topic_ids
         self._max_future_ms, self._max_record_bytes = max_future_ms, max_record_bytes
         self._max_part_bytes = max_batch_bytes // _BATCH_SHARE
+        #: The time of the turn. A record's own time alone is no measure: a producer with a wrong clock sets that too.
+        self._now_ms = 0
         self.commit: GroupCommit[ProfileGroup] = GroupCommit(ProfileGroup, self._write, max_unwritten_events)
 
     async def run(self, stream: Any) -> None:
@@ -161,6 +163,7 @@ class ProfileAgent:
             group = self.commit.forming
             part = group.part(owned)
             some = run[start : start + _RECORDS_PER_TURN]
+            self._now_ms = time.time_ns() // 1_000_000
             for record in some:
                 self._apply(record, group, part)
             group.events += len(some)
@@ -219,7 +222,7 @@ class ProfileAgent:
             event = _decode(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidEvent(f"not an event: {error}") from None
-        if event.time > record.timestamp + self._max_future_ms:
+        if event.time > min(record.timestamp, self._now_ms) + self._max_future_ms:
             raise InvalidEvent(f"time too far in the future: {event.time}")
         if not self._store.updater.allows(event.type):
             raise InvalidEvent(f"unknown event type: {event.type!r}")

@@ -36,10 +36,11 @@ def record(
     partition: int = 0,
     headers: Sequence[tuple[str, bytes]] = (),
     key: bytes | None = None,
+    timestamp: int = NOW,
 ) -> Any:
     """A record as aiokafka gives it."""
     encoded = msgspec.json.encode(value) if isinstance(value, Event) else value
-    return ConsumerRecord(topic, partition, offset, NOW, 0, key, encoded, None, 0, 0, tuple(headers))
+    return ConsumerRecord(topic, partition, offset, timestamp, 0, key, encoded, None, 0, 0, tuple(headers))
 
 
 class Run:

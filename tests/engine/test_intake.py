@@ -185,3 +185,11 @@ async def test_records_not_yet_written_are_bounded(monkeypatch: pytest.MonkeyPat
     gate.set()
     await taking
     assert intake.stats.received == 100
+
+
+async def test_a_wrong_clock_that_stamps_its_records_too_is_found_out() -> None:
+    """One such event would move the clock of the partition, and with it the time that is up for every label."""
+    far = 4_102_444_800_000  # 2100
+    intake = Intake()
+    await intake.take_in(intake.run(click(event(1, time=far), 0, timestamp=far), click(event(2), 1)))
+    assert [each.event_id for each in intake.events()] == ["2"] and intake.stats.dead_letters.total() == 1

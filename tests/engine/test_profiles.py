@@ -495,3 +495,12 @@ async def test_a_changelog_that_another_wrote_to_is_read_again(profiles: Profile
     await profiles.apply_and_write(profiles.run(record(event(2), 1)))
     start = profiles.store.persisted_offset(TP(CHANGELOG, 0))
     assert start is None or start <= 2
+
+
+async def test_a_wrong_clock_that_stamps_its_records_too_is_found_out(profiles: Profiles) -> None:
+    """One such event would move the clock of the partition, and with it the time that is up for every label."""
+    far = 4_102_444_800_000  # 2100
+    run = profiles.run(record(event(1, time=far), 0, timestamp=far), record(event(2), 1))
+    await profiles.apply_and_write(run)
+    assert [letter.reason for letter in profiles.letters()] == [f"time too far in the future: {far}"]
+    assert run.acked == 1 and profiles.owned.partition.watermark == NOW + 2
