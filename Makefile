@@ -54,7 +54,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	$(call install,embedded,$@)
 
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
-	$(call install,embedded$(comma)dev,$(VENV)/.installed $@)
+	$(call install,embedded$(comma)report$(comma)dev,$(VENV)/.installed $@)
 
 comma := ,
 

@@ -20,18 +20,22 @@ from .durations import Duration, to_ms
 from .errors import DefinitionError
 from .features import Feature
 from .features.base import config_as_json
-from .models import BehaviourEmbedding, Target
+from .features.derived import Derived
+from .models import BehaviourEmbedding, Monitor, Target
+from .models.inputs import CompiledInputs
+from .segments import Segment
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
 class ProfileDefinition:
-    """The features, targets and embeddings of one kind of profile.
+    """The features, targets, segments and embeddings of one kind of profile.
 
     Parameters:
         name: Starts the name of every topic, table and Redis key, so that several definitions run side by side.
-        features: What is kept about a user.
-        targets: What is predicted about a user.
+        features: What is kept about a user. One that is made of others comes after them.
+        targets: What models say about a user: `Target` and `Anomaly`.
+        segments: Groups that a user belongs to: `Segment` and `Clusters`.
         embeddings: Vectors of a user.
         event_types: The types of event that may come in; any other is set aside as a dead letter. None allows all.
         lateness: How far an event's time may lie before the user's latest; an older one is counted and dropped.
@@ -52,7 +56,8 @@ class ProfileDefinition:
         name: str,
         *,
         features: Sequence[Feature] = (),
-        targets: Sequence[Target] = (),
+        targets: Sequence[Target | Monitor] = (),
+        segments: Sequence[Segment | Monitor] = (),
         embeddings: Sequence[BehaviourEmbedding] = (),
         event_types: Iterable[str] | None = None,
         lateness: Duration = "7d",
@@ -64,7 +69,11 @@ class ProfileDefinition:
                 "(it starts the names of topics and Redis keys)"
             )
         self.name = name
-        self.features, self.targets, self.embeddings = list(features), list(targets), list(embeddings)
+        self.features, self.embeddings = list(features), list(embeddings)
+        self.targets = [target for target in targets if not isinstance(target, Monitor)]
+        self.segments = [segment for segment in segments if not isinstance(segment, Monitor)]
+        #: What models say without labels: those among the targets, then those among the segments.
+        self.monitors = [each for each in (*targets, *segments) if isinstance(each, Monitor)]
         self.event_types = None if event_types is None else list(event_types)
         self.lateness_ms = to_ms(lateness)
         self.dedup = dedup
@@ -73,6 +82,7 @@ class ProfileDefinition:
         for given, kind, what in (
             (self.features, Feature, "features"),
             (self.targets, Target, "targets"),
+            (self.segments, Segment, "segments"),
             (self.embeddings, BehaviourEmbedding, "embeddings"),
         ):
             for item in given:
@@ -84,12 +94,15 @@ class ProfileDefinition:
         if twice:
             raise DefinitionError(f'ProfileDefinition("{name}"): the name {twice[0]!r} is given to two fields')
         self._check_event_types()
-        self._check_inputs()
+        self._check_sources()
+        predicting: list[Target | Monitor] = [*self.targets, *self.monitors]
+        for each in predicting:
+            CompiledInputs(each, each.inputs, self.features, each.on or ())
 
     @property
-    def fields(self) -> list[Feature | Target | BehaviourEmbedding]:
+    def fields(self) -> list[Feature | Target | Monitor | Segment | BehaviourEmbedding]:
         """Everything that has a field in the profile."""
-        return [*self.features, *self.targets, *self.embeddings]
+        return [*self.features, *self.targets, *self.monitors, *self.segments, *self.embeddings]
 
     @property
     def field_names(self) -> list[str]:
@@ -104,17 +117,11 @@ class ProfileDefinition:
             },
         }
 
-    def inputs_of(self, target: Target) -> list[Feature]:
-        """The features a target's model sees, in the definition's order."""
-        if target.inputs is None:
-            return [feature for feature in self.features if feature.input_names()]
-        return [feature for feature in self.features if feature.name in target.inputs]
-
     def _check_event_types(self) -> None:
         if self.event_types is None:
             return
         used = {(field, event_type) for field in self.fields for event_type in field.on or ()}
-        used |= {(target, target.label.type) for target in self.targets}
+        used |= {(target, event_type) for target in self.targets for event_type in target.label.types or ()}
         for field, event_type in sorted(used, key=lambda pair: (pair[0].name, pair[1])):
             if event_type not in self.event_types:
                 raise DefinitionError(
@@ -122,19 +129,21 @@ class ProfileDefinition:
                     f"{_suggest(event_type, self.event_types)}"
                 )
 
-    def _check_inputs(self) -> None:
-        known = {feature.name: feature for feature in self.features}
-        for target in self.targets:
-            for name in target.inputs or ():
-                if name not in known:
+    def _check_sources(self) -> None:
+        """Raises: DefinitionError, when something is made of a field that is not there, or comes before it."""
+        made_of_others: list[Derived | Segment] = [f for f in self.features if isinstance(f, Derived)]
+        features = [feature.name for feature in self.features]
+        for each in [*made_of_others, *self.segments]:
+            for source in each.sources:
+                if source not in self.field_names:
                     raise DefinitionError(
-                        f"{target!r}: inputs names {name!r}, which is no feature of this definition"
-                        f"{_suggest(name, known)}"
+                        f"{each!r} speaks of {source!r}, which is no field of this definition"
+                        f"{_suggest(source, self.field_names)}"
                     )
-                if not known[name].input_names():
-                    raise DefinitionError(f"{target!r}: {known[name]!r} has no numbers to give to a model")
-            if not self.inputs_of(target):
-                raise DefinitionError(f"{target!r} has no inputs: the definition has no feature with numbers")
+                if any(source == segment.name for segment in self.segments):
+                    raise DefinitionError(f"{each!r} is made of {source!r}, a segment; segments come last")
+                if isinstance(each, Derived) and source in features[features.index(each.name) :]:
+                    raise DefinitionError(f"{each!r} is made of {source!r}: list it after that one")
 
     def __repr__(self) -> str:
         return f'ProfileDefinition("{self.name}")'

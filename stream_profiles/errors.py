@@ -6,6 +6,7 @@
     * MappingError       a mapping file that does not say how to read its records
     * TopicError         a topic that is missing or has the wrong shape
   * InvalidEvent         one record that is not an event; it becomes a dead letter
+  * CheckFailed          a feature that is not what every feature must be
   * StateError           a stored state that this version cannot read
   * ConnectionFailed     a server that does not answer
     * KafkaUnavailable
@@ -49,6 +50,10 @@ class TopicError(SettingsError):
 
 class InvalidEvent(StreamProfilesError):
     """One record that is not an event. Its text is the reason written into the dead letter."""
+
+
+class CheckFailed(StreamProfilesError):
+    """A feature that is not what every feature must be; raised by `checks`."""
 
 
 class StateError(StreamProfilesError):

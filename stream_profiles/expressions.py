@@ -30,7 +30,8 @@ from typing import Any, NoReturn
 from ._suggestions import did_you_mean
 from .errors import DefinitionError
 
-Record = Mapping[str, Any]
+#: What a condition is asked of: a mapping by field name, or whatever the given `reader` reads.
+Record = Any
 Read = Callable[[Record], Any]
 Test = Callable[[Record], bool]
 _Literal = str | int | float | bool
@@ -99,13 +100,15 @@ class Expression:
         return compile, (self.text,)
 
 
-def compile(text: str, fields: Collection[str] | None = None) -> Expression:
+def compile(text: str, fields: Collection[str] | None = None, read: Callable[[str], Read] | None = None) -> Expression:
     """Turn a condition into a function of a record.
 
     Parameters:
         text: the condition; line breaks count as spaces.
         fields: the names a record can have. Where they are known, an unknown one is an error; of `a.b` only `a` is
             looked up.
+        read: makes the function that reads a field of a record from the field's name; `reader`, for mappings, when not
+            given.
 
     Raises:
         DefinitionError: the text is not a condition; it says which piece of it, in which column, and why.
@@ -123,7 +126,7 @@ def compile(text: str, fields: Collection[str] | None = None) -> Expression:
     if len(text) > MAX_LENGTH:
         raise DefinitionError(f"a condition of {len(text):,} characters is too long; the limit is {MAX_LENGTH:,}")
     flat = " ".join(text.split("\n")).strip()
-    compiler = _Compiler(flat, fields)
+    compiler = _Compiler(flat, fields, read or reader)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's hints about Python, such as an escape it does not know.
@@ -195,9 +198,10 @@ def is_missing(value: object) -> bool:
 class _Compiler:
     """One condition on its way from text to closures."""
 
-    def __init__(self, text: str, known: Collection[str] | None) -> None:
+    def __init__(self, text: str, known: Collection[str] | None, reader: Callable[[str], Read]) -> None:
         self._text = text
         self._known = known
+        self._reader = reader
         self._depth = 0
         self.names: list[str] = []
 
@@ -325,7 +329,7 @@ class _Compiler:
             self._fail(node, f"there is no field {name!r}; {did_you_mean(name, self._known)}", quote=False)
         if name not in self.names:
             self.names.append(name)
-        return reader(name)
+        return self._reader(name)
 
     def _arguments(self, node: ast.Call, count: int) -> list[ast.expr]:
         if len(node.args) != count or node.keywords or any(isinstance(arg, ast.Starred) for arg in node.args):

@@ -7,12 +7,13 @@ users, the learners and the offsets up to which events were applied, they can ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from heapq import heappop, heappush
-from typing import Any
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
+from typing import Any, TypeVar
 
 from .contracts import Event
-from .models.targets import Learner
+from .errors import StateError
+from .models.journal import Journaled
 from .state import (
     PartitionState,
     ProfileState,
@@ -26,10 +27,13 @@ from .state import (
 from .updater import Change, ProfileUpdater, Shared, Skipped
 
 Record = tuple[bytes, bytes | None]
+L = TypeVar("L", bound=Journaled)
 
 _USER, _ITEM, _LEARNER, _PARTITION = b"u", b"i", b"l", b"p"
 #: Users kept decoded per partition. A decoded profile takes several times the memory of an encoded one.
 _MAX_DECODED = 20_000
+#: Entries of timers that no longer hold, besides as many as there are users who wait.
+_SPARE_TIMERS = 1_000
 
 
 class Partition:
@@ -55,7 +59,16 @@ class Partition:
         self._deadlines: dict[str, int] = {}
         #: What a recovery has read so far: vectors of items and states of learners, by key, None when deleted.
         self._read_items: dict[str, dict[str, tuple[int, list[Any]] | None]] = {}
-        self._read_learners: dict[str, tuple[int, list[Any]]] = {}
+        self._read_learners: dict[str, dict[int, tuple[int, Any]]] = {}
+        #: Changes that the passing of time made to profiles of users since `take_timed`.
+        self._timed: list[Change] = []
+        #: Those users since `take`.
+        self._changed_by_time: dict[str, None] = {}
+        #: What all users whose time was up take in the next write, roughly: an event that moves the clock by much makes
+        #: many of them, and a write has a limit.
+        self.timed_bytes = 0
+        #: What a recovery could not read, in words; those learners began anew.
+        self.unreadable: list[str] = []
 
     def __len__(self) -> int:
         return len(self._encoded.keys() | self._changed.keys()) if self._changed else len(self._encoded)
@@ -84,7 +97,7 @@ class Partition:
         if event.time > about.watermark:
             about.watermark = event.time
             if self._timers and self._timers[0][0] < event.time:
-                self._run_timers()
+                self._run_timers(event.event_id)
         user = event.user_id
         state = self._decoded.get(user)
         if state is None:
@@ -92,9 +105,28 @@ class Partition:
         result = self.updater.apply(state, event, self.shared)
         if type(result) is Change:
             self._changed[user] = None
-            if self.updater.targets:
+            if self.updater.waits:
                 self._set_timer(user, state)
         return result
+
+    def take_timed(self) -> list[Change]:
+        """The changes of profiles since the last call that time alone made: a stage, a segment.
+
+        They come before the change of the event that moved the clock.
+        """
+        timed, self._timed = self._timed, []
+        return timed
+
+    @property
+    def timed(self) -> list[str]:
+        """Users whose profiles time alone changed in the last write: whoever wrote it may not have got to Redis."""
+        return list(self._about.timed)
+
+    def take_over_timed(self) -> list[str]:
+        """`timed`, for who has just recovered the partition and brings them to Redis. The next write names them once
+        more: it is the last one then, and whoever makes it may not get to Redis either."""
+        self._changed_by_time.update(dict.fromkeys(self._about.timed))
+        return self.timed
 
     def state(self, user: str) -> ProfileState | None:
         """The state of a user; None when there is none."""
@@ -128,10 +160,14 @@ class Partition:
             for item, version, body in items.take():
                 records.append((prefix + item.encode(), None if body is None else encode_body(version, body)))
         about.version += 1
-        for key, learner in self.shared.learners.items():
+        for key, learner in self.shared.journaled():
             if learner.changed:
-                records.append((_LEARNER + key.encode(), encode_body(about.version, learner.state())))
-                learner.changed = False
+                for batch, body in learner.take(about.version):
+                    record = _LEARNER + key.encode() + (b"\0%d" % batch if batch else b"")
+                    records.append((record, None if body is None else encode_body(about.version, body)))
+        about.timed = list(self._changed_by_time)
+        self._changed_by_time.clear()
+        self.timed_bytes = 0
         records.append((_PARTITION, encode(about)))
         self._forget_decoded()
         return records
@@ -159,9 +195,7 @@ class Partition:
                 return
             self._encoded[user] = value
             if deadline:
-                if self._deadlines.get(user) != deadline:
-                    self._deadlines[user] = deadline
-                    heappush(self._timers, (deadline, user))
+                self._appoint(user, deadline)
             else:
                 self._deadlines.pop(user, None)
         elif kind == _ITEM:
@@ -170,31 +204,46 @@ class Partition:
             new, old = None if value is None else decode_body(value), read.get(item)
             if new is None or old is None or new[0] >= old[0]:
                 read[item] = new
-        elif kind == _LEARNER and value is not None:
-            version, learner = decode_body(value)
-            if version >= self._read_learners.get(rest.decode(), (0, []))[0]:
-                self._read_learners[rest.decode()] = version, learner
+        elif kind == _LEARNER:
+            name, _, batch = rest.decode().partition("\0")
+            records = self._read_learners.setdefault(name, {})
+            if value is None:
+                records.pop(int(batch or 0), None)
+            elif (body := decode_body(value))[0] >= records.get(int(batch or 0), (0, None))[0]:
+                records[int(batch or 0)] = body
         elif kind == _PARTITION and value is not None:
             _merge(self._about, decode_partition(value))
 
     def restored(self) -> None:
         """Call after the last record of a recovery."""
         for target in self.updater.targets:
-            if target.key in self._read_learners:
-                _, state = self._read_learners[target.key]
-                self.shared.learners[target.key] = Learner(target.target, state)
+            self._resume(target.key, target.name, self.shared.learners, target.learner)
+        for monitor in self.updater.monitors:
+            self._resume(monitor.key, monitor.name, self.shared.watchers, monitor.watcher)
         for embedding in self.updater.embeddings:
             self.shared.items[embedding.key].restore(self._read_items.get(embedding.key, {}))
         self._read_items.clear()
         self._read_learners.clear()
 
+    def _resume(self, key: str, name: str, learners: dict[str, L], start: Callable[[Any], L]) -> None:
+        """Start a learner from what was read of it."""
+        records = self._read_learners.get(key, {})
+        if 0 not in records:
+            return
+        version, state = records.pop(0)
+        try:
+            learners[key] = start(state)
+            learners[key].resume(version, {batch: lessons for batch, (_, lessons) in records.items()})
+        except StateError as error:
+            self.unreadable.append(f"{name}: {error}")
+
     def stored_bytes(self, user: str) -> int:
         """Size of the user's record when it was last taken or restored; 0 when it never was."""
         return len(self._encoded.get(user, b""))
 
-    def metrics(self) -> dict[str, list[Any]]:
-        """State of the progressive metrics of each target, by the target's name."""
-        return {target.name: self.shared.learners[target.key].metrics.state() for target in self.updater.targets}
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """How the learner of each target stands, by the target's name: `Learner.report`."""
+        return {target.name: self.shared.learners[target.key].report() for target in self.updater.targets}
 
     @property
     def offsets(self) -> dict[str, int]:
@@ -219,29 +268,51 @@ class Partition:
             for user in list(self._decoded)[: surplus + _MAX_DECODED // 10]:
                 del self._decoded[user]
 
-    def _set_timer(self, user: str, state: ProfileState) -> None:
-        deadline = self.updater.deadline(state)
+    def _set_timer(self, user: str, state: ProfileState, after: int = 0) -> None:
+        deadline = self.updater.deadline(state, after)
         if not deadline:
             self._deadlines.pop(user, None)
-        elif self._deadlines.get(user) != deadline:
-            self._deadlines[user] = deadline
-            heappush(self._timers, (deadline, user))
+        else:
+            self._appoint(user, deadline)
 
-    def _run_timers(self) -> None:
+    def _appoint(self, user: str, deadline: int) -> None:
+        if self._deadlines.get(user) == deadline:
+            return
+        self._deadlines[user] = deadline
+        timers = self._timers
+        # A deadline that every event moves, such as that of an absence, would leave an entry of each event.
+        if len(timers) > 2 * len(self._deadlines) + _SPARE_TIMERS:
+            timers[:] = [(deadline, user) for user, deadline in self._deadlines.items()]
+            heapify(timers)
+        else:
+            heappush(timers, (deadline, user))
+
+    def _run_timers(self, event_id: str) -> None:
+        """Do what was due before the watermark, in the order in which it was due."""
         timers, watermark = self._timers, self._about.watermark
         while timers and timers[0][0] < watermark:
             deadline, user = heappop(timers)
             if self._deadlines.get(user) != deadline:
                 continue
             state = self._decoded.get(user) or self._load(user)
-            self.updater.expire(state, watermark, self.shared)
-            self._changed[user] = None
+            # Just past its time: what is due later is done then, by the timer that is set for it.
+            change = self.updater.expire(state, user, event_id, deadline + 1, self.shared)
+            if change is not None:
+                self._timed.append(change)
+                self._changed_by_time[user] = None
+            if user not in self._changed:
+                self._changed[user] = None
+                self.timed_bytes += len(self._encoded.get(user, b""))
             del self._deadlines[user]
-            self._set_timer(user, state)
+            self._set_timer(user, state, after=deadline)
 
 
 def _merge(about: PartitionState, read: PartitionState) -> None:
     """Of two workers that wrote side by side each says what it applied, and what either did is applied."""
+    # Only of the last write it is not known whether Redis has it.
+    if read.version >= about.version:
+        known = about.timed if read.version == about.version else []
+        about.timed = list(dict.fromkeys([*known, *read.timed]))
     about.version = max(about.version, read.version)
     about.watermark = max(about.watermark, read.watermark)
     for mine, theirs in ((about.offsets, read.offsets), (about.sources, read.sources)):

@@ -7,7 +7,7 @@ order of its events) is in `partition`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from hashlib import blake2b
 from typing import Any
@@ -17,8 +17,13 @@ from msgspec import Struct
 from .contracts import Event
 from .definition import ProfileDefinition
 from .features import Feature
+from .features.derived import Derivation, Derived
 from .models.embeddings import BehaviourEmbedding, ItemVectors
-from .models.targets import CompiledTarget, Learner
+from .models.journal import Journaled
+from .models.learners import Learner
+from .models.monitors import CompiledMonitor, Watcher
+from .models.targets import CompiledTarget
+from .segments import Segment
 from .state import ID_DIGEST_BYTES, ProfileState
 
 
@@ -27,6 +32,7 @@ class Change(Struct, gc=False):
 
     user_id: str
     version: int
+    #: The event that caused the change: the user's own, or one that moved the partition's clock.
     event_id: str
     event_time: int
     #: New published value of each field that changed.
@@ -51,11 +57,17 @@ class Skipped(Enum):
 
 
 class Shared:
-    """What the users of one partition have in common: the targets' learners and the embeddings' items."""
+    """What the users of one partition have in common: learners of targets, watchers of monitors, embeddings' items."""
 
     def __init__(self, updater: ProfileUpdater) -> None:
-        self.learners = {target.key: Learner(target.target) for target in updater.targets}
+        self.learners: dict[str, Learner] = {target.key: target.learner() for target in updater.targets}
+        self.watchers: dict[str, Watcher] = {monitor.key: monitor.watcher() for monitor in updater.monitors}
         self.items = {embedding.key: ItemVectors(embedding.max_items) for embedding in updater.embeddings}
+
+    def journaled(self) -> Iterable[tuple[str, Journaled]]:
+        """Everything that learns, by key."""
+        yield from self.learners.items()
+        yield from self.watchers.items()
 
 
 class ProfileUpdater:
@@ -71,25 +83,43 @@ class ProfileUpdater:
 
     def __init__(self, definition: ProfileDefinition) -> None:
         self.definition = definition
-        self.targets = [CompiledTarget(target, definition.inputs_of(target)) for target in definition.targets]
+        self.targets = [CompiledTarget(target, definition.features) for target in definition.targets]
+        self.monitors = [CompiledMonitor(monitor, definition.features) for monitor in definition.monitors]
         self.embeddings: list[BehaviourEmbedding] = definition.embeddings
+        self.segments: list[Segment] = definition.segments
+        self._features = [feature for feature in definition.features if not isinstance(feature, Derived)]
+        fields = {field.name: field for field in definition.fields}
+        self._derived = [Derivation(each, fields) for each in definition.features if isinstance(each, Derived)]
         self._allowed = None if definition.event_types is None else frozenset(definition.event_types)
         self._plans: dict[str, _Plan] = {}
-        parts: list[Feature | CompiledTarget | BehaviourEmbedding] = [
-            *definition.features,
-            *self.targets,
-            *self.embeddings,
-        ]
-        self._snapshots: dict[str, tuple[str, Callable[[Any], Any]]] = {
-            part.key: (part.name, part.snapshot) for part in parts
+        stored: list[Any] = [*self._features, *self.targets, *self.monitors, *self.embeddings, *self.segments]
+        #: Name, and how to publish and to bring to a later time, of each field that keeps state.
+        self._stored: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, int], Any]]] = {
+            part.key: (part.name, part.snapshot, part.advance) for part in stored
         }
+        self._keys = {part.name: part.key for part in stored}
+        self._derivations = {each.derived.name: each for each in self._derived}
+        #: Fields whose published value changes by the mere passing of time.
+        self._moving = {feature.name for feature in self._features if type(feature).advance is not Feature.advance}
+        self._moving |= {each.derived.name for each in self._derived if not self._moving.isdisjoint(each.stored)}
+        self._timed = [feature for feature in self._features if type(feature).deadline is not Feature.deadline]
+        self._timed_segments = [segment for segment in self.segments if segment.every_ms is not None]
+        timed: list[Any] = [*self.targets, *self._timed, *self._timed_segments]
+        self._deadlines: list[tuple[str, Callable[[Any], int | None]]] = [(part.key, part.deadline) for part in timed]
+        keys = "".join([*self._stored, *(each.derived.key for each in self._derived)])
+        self._digest = blake2b(keys.encode(), digest_size=ID_DIGEST_BYTES).digest()
         self._seen_bytes = ID_DIGEST_BYTES * definition.dedup
         #: The most bytes one encoded profile takes, whatever arrives.
-        self.max_profile_bytes = 64 + self._seen_bytes + sum(p.max_bytes + len(p.key.encode()) + 2 for p in parts)
+        self.max_profile_bytes = 80 + self._seen_bytes + sum(p.max_bytes + len(p.key.encode()) + 2 for p in stored)
 
     def allows(self, event_type: str) -> bool:
         """Whether the definition wants events of this type at all."""
         return self._allowed is None or event_type in self._allowed
+
+    @property
+    def waits(self) -> bool:
+        """Whether time alone can change anything."""
+        return bool(self._deadlines)
 
     def new_state(self) -> ProfileState:
         return ProfileState()
@@ -100,7 +130,7 @@ class ProfileUpdater:
         Parameters:
             state: The user's state.
             event: The event; `event.user_id` is not compared with anything.
-            shared: What the user's partition shares; needed when the definition has targets or embeddings.
+            shared: What the user's partition shares; needed when the definition has targets, monitors or embeddings.
 
         Returns:
             The change, or why there was none.
@@ -114,73 +144,113 @@ class ProfileUpdater:
             return Skipped.LATE
         state.seen = (seen + digest)[-self._seen_bytes :] if self._seen_bytes else b""
 
-        forgotten = (
-            self._forget_unknown(state) if state.version and not state.slots.keys() <= self._snapshots.keys() else []
-        )
-        snapshot = bool(forgotten) or state.version == 0
-        slots, changed, failed = state.slots, {}, _NOTHING
+        other_definition = state.definition != self._digest
+        forgotten = self._adopt(state) if other_definition else []
+        slots, changed, failed = state.slots, dict[str, Any](), _NOTHING
         plan = self._plans.get(event.type) or self._plan(event.type)
         for target in plan.awaited:
             waiting = slots.get(target.key)
             if waiting is not None:
                 assert shared is not None
-                target.happened(waiting, event, shared.learners[target.key])
+                try:
+                    target.see(waiting, event, shared.learners[target.key])
+                except Exception as error:  # whatever a field does, the rest of the profile goes on
+                    failed = {**failed, target.name: f"{type(error).__name__}: {error}"}
         for key, name, update, publish in plan.features:
             try:
                 new = update(slots.get(key), event)
                 if new is not None:
                     changed[name] = publish(new)
                     slots[key] = new
-            except Exception as error:  # whatever a field does, the rest of the profile goes on
+            except Exception as error:  # as above
                 failed = {**failed, name: f"{type(error).__name__}: {error}"}
-        for embedding_key, embedding in plan.embeddings:
+        for part in plan.learning:
             assert shared is not None
-            new = embedding.update(slots.get(embedding_key), event, shared.items[embedding_key])
-            if new is not None:
-                slots[embedding_key] = new
-                vector = embedding.snapshot(new)
-                if vector is not None:
-                    changed[embedding.name] = vector
-        for target in plan.predicted:
-            assert shared is not None
-            key = target.key
             try:
-                slots[key] = predicted = target.predict(slots.get(key), slots, event, shared.learners[key])
-                changed[target.name] = target.snapshot(predicted)
-            except Exception as error:  # a feature that fails to give its inputs
-                failed = {**failed, target.name: f"{type(error).__name__}: {error}"}
+                key = part.key
+                if isinstance(part, BehaviourEmbedding):
+                    new = part.update(slots.get(key), event, shared.items[key])
+                elif isinstance(part, CompiledTarget):
+                    new = part.predict(slots.get(key), slots, event, shared.learners[key])
+                else:
+                    new = part.observe(slots.get(key), slots, event, shared.watchers[key])
+                if new is not None:
+                    slots[key] = new
+                    value = part.snapshot(new)
+                    if value is not None:
+                        changed[part.name] = value
+            except Exception as error:  # a feature that fails to give its inputs, a model that fails on them
+                failed = {**failed, part.name: f"{type(error).__name__}: {error}"}
 
         if time > state.last_time:
             state.last_time = time
-        state.version += 1
-        removed = forgotten
-        if forgotten:
-            changed = self.published(state)
-            removed = [name for name in forgotten if name not in changed]
-        return Change(event.user_id, state.version, event.event_id, time, changed, removed, snapshot, failed)
+        # A segment that was never asked about may be one of those who did nothing yet, whatever the event.
+        segments = self.segments if other_definition else plan.segments
+        if plan.derived or segments:
+            failed = self._conclude(state, changed, plan.derived, segments, state.last_time, failed)
+        return self._changed(state, event.user_id, event.event_id, time, changed, failed, forgotten, other_definition)
 
-    def expire(self, state: ProfileState, watermark: int, shared: Shared) -> bool:
-        """Settle the targets whose time was up before the watermark; returns whether the state changed."""
-        settled = False
-        for target in self.targets:
-            waiting = state.slots.get(target.key)
-            if waiting is not None and target.expire(waiting, watermark, shared.learners[target.key]):
-                settled = True
-        return settled
+    def expire(self, state: ProfileState, user_id: str, event_id: str, now: int, shared: Shared) -> Change | None:
+        """Do what the time up to `now` asks for: settle targets, and change what changes when nothing arrives.
 
-    def deadline(self, state: ProfileState) -> int:
-        """When time alone will next change this state; 0 for never."""
-        first = 0
+        Parameters:
+            state: The user's state, changed in place.
+            user_id: The user.
+            event_id: The event that moved the partition's clock.
+            now: What is due before this moment (event time, ms) is done.
+            shared: What the user's partition shares.
+
+        Returns:
+            The change of the published profile, when there is one.
+        """
+        other_definition = state.definition != self._digest
+        slots, changed, failed = state.slots, dict[str, Any](), _NOTHING
         for target in self.targets:
-            deadline = target.deadline(state.slots.get(target.key))
-            if deadline is not None and (not first or deadline < first):
-                first = deadline
+            waiting = slots.get(target.key)
+            if waiting is not None:
+                try:
+                    target.expire(waiting, now, shared.learners[target.key])
+                except Exception as error:  # as in `apply`
+                    failed = {**failed, target.name: f"{type(error).__name__}: {error}"}
+        for feature in self._timed:
+            try:
+                slot = slots.get(feature.key)
+                due = None if slot is None else feature.deadline(slot)
+                if due is not None and due < now:
+                    slots[feature.key] = new = feature.expire(slot, now)
+                    changed[feature.name] = feature.snapshot(new)
+            except Exception as error:  # as in `apply`
+                failed = {**failed, feature.name: f"{type(error).__name__}: {error}"}
+        asked = [s for s in self._timed_segments if (due := s.deadline(slots.get(s.key))) is not None and due < now]
+        if changed or asked:
+            moved = set(changed)
+            derived = self._made_of(moved)
+            others = [segment for segment in self.segments if segment not in asked]
+            asked += [s for s in others if other_definition or not moved.isdisjoint(s.sources)]
+            failed = self._conclude(state, changed, derived, asked, now, failed)
+        if not changed and not failed:
+            return None
+        forgotten = self._adopt(state) if other_definition else []
+        return self._changed(state, user_id, event_id, now, changed, failed, forgotten, other_definition)
+
+    def deadline(self, state: ProfileState, after: int = 0) -> int:
+        """When time alone will next change this state, later than `after`; 0 for never."""
+        slots, first = state.slots, 0
+        for key, part_deadline in self._deadlines:
+            slot = slots.get(key)
+            if slot is not None:
+                try:
+                    deadline = part_deadline(slot)
+                except Exception:  # of a field that fails there is nothing to wait for
+                    continue
+                if deadline is not None and deadline > after and (not first or deadline < first):
+                    first = deadline
         return first
 
     def published(self, state: ProfileState) -> dict[str, Any]:
         """The whole profile as it is published: one value a field that has one."""
         values: dict[str, Any] = {}
-        for key, (name, publish) in self._snapshots.items():
+        for key, (name, publish, _) in self._stored.items():
             slot = state.slots.get(key)
             if slot is not None:
                 try:
@@ -189,27 +259,133 @@ class ProfileUpdater:
                     continue
                 if value is not None:
                     values[name] = value
+        for each in self._derived:
+            try:
+                value = each.value(values)
+            except Exception:  # as above
+                continue
+            if value is not None:
+                values[each.derived.name] = value
         return values
 
-    def _forget_unknown(self, state: ProfileState) -> list[str]:
-        """Drop the state of fields that the definition no longer has, or has otherwise now; returns their names."""
-        unknown = [key for key in state.slots if key not in self._snapshots]
+    def _changed(
+        self,
+        state: ProfileState,
+        user_id: str,
+        event_id: str,
+        time: int,
+        changed: dict[str, Any],
+        failed: dict[str, str],
+        forgotten: list[str],
+        other_definition: bool,
+    ) -> Change:
+        """The next version of the profile; of one that another definition wrote last, all of it is published anew."""
+        state.version += 1
+        removed: list[str] = []
+        if other_definition and state.version > 1:
+            changed = self.published(state)
+            removed = [name for name in forgotten if name not in changed]
+        return Change(user_id, state.version, event_id, time, changed, removed, other_definition, failed)
+
+    def _conclude(
+        self,
+        state: ProfileState,
+        changed: dict[str, Any],
+        derived: Iterable[Derivation],
+        segments: Iterable[Segment],
+        now: int,
+        failed: dict[str, str],
+    ) -> dict[str, str]:
+        """Compute what is made of what has changed; adds to `changed` and returns the failures."""
+        for each in derived:
+            feature = each.derived
+            if changed.keys().isdisjoint(feature.sources):
+                continue
+            try:
+                value = each.value(self._values(state, each.stored, changed))
+                if value is not None:
+                    changed[feature.name] = value
+            except Exception as error:  # as in `apply`
+                failed = {**failed, feature.name: f"{type(error).__name__}: {error}"}
+        for segment in segments:
+            try:
+                slot = state.slots.get(segment.key)
+                at = segment.moment(slot, now)
+                new, moved = segment.ask(slot, self._values_at(state, segment.sources, changed, at), at)
+                state.slots[segment.key] = new
+                if moved:
+                    changed[segment.name] = segment.snapshot(new)
+            except Exception as error:  # as in `apply`
+                failed = {**failed, segment.name: f"{type(error).__name__}: {error}"}
+        return failed
+
+    def _values(self, state: ProfileState, names: Iterable[str], changed: Mapping[str, Any]) -> dict[str, Any]:
+        """Published values of fields that keep state."""
+        values: dict[str, Any] = {}
+        for name in names:
+            value = changed.get(name)
+            if value is None:
+                key = self._keys[name]
+                slot = state.slots.get(key)
+                value = None if slot is None else self._stored[key][1](slot)
+            if value is not None:
+                values[name] = value
+        return values
+
+    def _values_at(
+        self, state: ProfileState, names: Iterable[str], changed: Mapping[str, Any], now: int
+    ) -> dict[str, Any]:
+        """Values of any fields as of `now`."""
+        values: dict[str, Any] = {}
+        for name in names:
+            derivation = self._derivations.get(name)
+            if derivation is not None:
+                value = derivation.value(self._values(state, derivation.stored, changed), now)
+            else:
+                value = self._values(state, (name,), changed).get(name)
+                if value is not None and name in self._moving:
+                    _, _, advance = self._stored[self._keys[name]]
+                    value = advance(value, now)
+            if value is not None:
+                values[name] = value
+        return values
+
+    def _adopt(self, state: ProfileState) -> list[str]:
+        """Make a state that another definition, or none, wrote last one of this: drop the state of fields that it does
+        not have, or has otherwise; returns their names."""
+        unknown = [key for key in state.slots if key not in self._stored]
         for key in unknown:
             del state.slots[key]
+        state.definition = self._digest
         return sorted({key.rpartition(":")[0] for key in unknown})
 
     def _plan(self, event_type: str) -> _Plan:
-        definition = self.definition
-        features = [f for f in definition.features if f.on is None or event_type in f.on]
+        features = [f for f in self._features if f.on is None or event_type in f.on]
+        embeddings = [e for e in self.embeddings if e.on is None or event_type in e.on]
+        predicting: list[CompiledTarget | CompiledMonitor] = [*self.targets, *self.monitors]
+        predicted = [each for each in predicting if each.predicts(event_type)]
+        touched = {f.name for f in features} | {e.name for e in embeddings} | {each.name for each in predicted}
+        derived = self._made_of(touched)
         plan = _Plan(
-            [(f.key, f.name, f.update, f.snapshot) for f in features],
-            [(e.key, e) for e in self.embeddings if e.on is None or event_type in e.on],
-            [t for t in self.targets if t.target.on is None or event_type in t.target.on],
-            [t for t in self.targets if t.target.label.type == event_type],
+            [(f.key, f.name, f.conditional_update(), f.snapshot) for f in features],
+            [*embeddings, *predicted],
+            [t for t in self.targets if t.awaits(event_type)],
+            derived,
+            # What a rule says of a value that moves by itself can be another at any event.
+            [s for s in self.segments if not (touched | self._moving).isdisjoint(s.sources)],
         )
         if len(self._plans) < _MAX_PLANS:
             self._plans[event_type] = plan
         return plan
+
+    def _made_of(self, names: set[str]) -> list[Derivation]:
+        """What is made of some fields, or of something that is; adds their names."""
+        made = []
+        for each in self._derived:
+            if not names.isdisjoint(each.derived.sources):
+                made.append(each)
+                names.add(each.derived.name)
+        return made
 
 
 _NOTHING: dict[str, str] = {}
@@ -221,6 +397,8 @@ class _Plan(Struct, frozen=True):
     """What an event type touches."""
 
     features: list[tuple[str, str, Callable[[Any, Event], Any], Callable[[Any], Any]]]
-    embeddings: list[tuple[str, BehaviourEmbedding]]
-    predicted: list[CompiledTarget]
+    #: What learns from the users of a partition together, in the order in which it looks at the profile.
+    learning: list[BehaviourEmbedding | CompiledTarget | CompiledMonitor]
     awaited: list[CompiledTarget]
+    derived: list[Derivation]
+    segments: list[Segment]

@@ -10,7 +10,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_profiles import BehaviourEmbedding, Count, Happens, Last, LogisticRegression, ProfileDefinition, Sum, Target
+from stream_profiles import (
+    Anomaly,
+    BehaviourEmbedding,
+    Churn,
+    Clusters,
+    Count,
+    Happens,
+    HappensBefore,
+    Last,
+    LogisticRegression,
+    ProfileDefinition,
+    Ratio,
+    Segment,
+    Sum,
+    Target,
+)
 from stream_profiles.definition import described_features, load_definition
 from stream_profiles.errors import DefinitionError
 
@@ -26,11 +41,28 @@ def test_the_least_a_definition_can_be() -> None:
     assert repr(shop) == 'ProfileDefinition("shop")'
 
 
-def test_fields_are_features_then_targets_then_embeddings() -> None:
+def test_fields_are_features_targets_monitors_segments_embeddings() -> None:
     shop = ProfileDefinition(
-        "shop", embeddings=[BehaviourEmbedding("taste")], targets=[Target("buys", label=BUYS)], features=[VIEWS]
+        "shop",
+        embeddings=[BehaviourEmbedding("taste")],
+        segments=[Clusters("group"), Segment("fan", where="views.total > 2")],
+        targets=[Anomaly("strange"), Target("buys", label=BUYS)],
+        features=[VIEWS],
     )
-    assert shop.field_names == ["views", "buys", "taste"]
+    assert shop.field_names == ["views", "buys", "strange", "group", "fan", "taste"]
+    assert [target.name for target in shop.targets] == ["buys"]
+    assert [monitor.name for monitor in shop.monitors] == ["strange", "group"]
+    assert [segment.name for segment in shop.segments] == ["fan"]
+
+
+def test_event_types_are_those_of_all_fields() -> None:
+    ProfileDefinition(
+        "shop",
+        features=[VIEWS],
+        targets=[Target("back", label=Churn(after="7d")), Anomaly("strange", on="view")],
+        segments=[Segment("fan", where="views.total > 2")],
+        event_types=["view"],
+    )
 
 
 def test_lateness_may_be_a_timedelta() -> None:
@@ -96,6 +128,43 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
         ),
         r"""Target\("buys"\) has no inputs: the definition has no feature with numbers""",
     ),
+    (
+        lambda: ProfileDefinition(
+            "shop",
+            features=[VIEWS],
+            targets=[Target("buys", label=HappensBefore("view", before="refunds", within="1d"))],
+            event_types=["view", "refund"],
+        ),
+        r"""Target\("buys"\) waits for events of type 'refunds', which event_types does not have; did you""",
+    ),
+    (
+        lambda: ProfileDefinition("shop", features=[VIEWS], targets=[Anomaly("odd", on="buy")], event_types=["view"]),
+        r"""Anomaly\("odd"\) waits for events of type 'buy', which event_types does not have""",
+    ),
+    (
+        lambda: ProfileDefinition("shop", features=[VIEWS], targets=[Anomaly("odd", inputs=["view"])]),
+        r"""Anomaly\("odd"\): inputs names 'view', which is no feature of this definition; did you mean 'views'\?""",
+    ),
+    (
+        lambda: ProfileDefinition("shop", features=[Last("country", of="country")], segments=[Clusters("group")]),
+        r"""Clusters\("group"\) has no inputs: the definition has no feature with numbers""",
+    ),
+    (
+        lambda: ProfileDefinition("shop", features=[VIEWS], targets=[Segment("fan", where="views.total > 2")]),  # type: ignore[list-item]
+        r"""Segment\("fan"\) cannot stand in targets=\[...\]""",
+    ),
+    (
+        lambda: ProfileDefinition("shop", features=[VIEWS], segments=[Target("buys", label=BUYS)]),  # type: ignore[list-item]
+        r"""Target\("buys"\) cannot stand in segments=\[...\]""",
+    ),
+    (
+        lambda: ProfileDefinition("shop", features=[VIEWS], segments=[Segment("views", where="views.total > 2")]),
+        "'views' is given to two fields",
+    ),
+    (
+        lambda: ProfileDefinition("shop", features=[VIEWS, Ratio("rate", of="view.total", to="views.total")]),
+        r"""Ratio\("rate"\) speaks of 'view', which is no field of this definition; did you mean 'views'\?""",
+    ),
     (lambda: Count("_views"), "'_views' is not a name: use letters, digits and _, and no _ at the start"),
     (lambda: Count("page views"), "'page views' is not a name"),
     (lambda: Count(""), "'' is not a name"),
@@ -123,6 +192,7 @@ def test_a_description_is_json_that_rebuilds_the_features() -> None:
         "shop",
         features=[VIEWS, Sum("spend", of="amount", on=["purchase", "refund"], half_life=timedelta(days=30))],
         targets=[Target("buys", label=BUYS, model=LogisticRegression(0.5))],
+        segments=[Segment("fan", where="views.total > 2"), Clusters("group", every="1h")],
         embeddings=[BehaviourEmbedding("taste")],
     )
     described = msgspec.json.decode(msgspec.json.encode(shop.describe()))
@@ -131,28 +201,23 @@ def test_a_description_is_json_that_rebuilds_the_features() -> None:
         "views": "Count",
         "spend": "Sum",
         "buys": "Target",
+        "group": "Clusters",
+        "fan": "Segment",
         "taste": "BehaviourEmbedding",
     }
     assert described["fields"]["buys"]["config"]["label"] == {
         "kind": "Happens",
         "config": {"type": "purchase", "within": "1d"},
     }
+    assert described["fields"]["group"]["config"]["model"]["kind"] == "KMeans"
     rebuilt = described_features(described)
     assert {name: feature.key for name, feature in rebuilt.items()} == {f.name: f.key for f in shop.features}
 
 
 def test_a_reader_passes_over_kinds_it_does_not_know() -> None:
-    fields = {"views": {"kind": "Count", "config": VIEWS.config}, "x": {"kind": "Quantiles", "config": {"of": "price"}}}
+    fields = {"views": {"kind": "Count", "config": VIEWS.config}, "x": {"kind": "Horoscope", "config": {"of": "time"}}}
     fields |= {"y": {"kind": "decay", "config": {}}, "z": {"kind": "__doc__", "config": {}}}
     assert list(described_features({"name": "shop", "fields": fields})) == ["views"]
-
-
-def test_inputs_of_a_target_are_in_the_definitions_order() -> None:
-    features = [Count("a"), Last("country", of="country"), Count("b"), Count("c")]
-    everything, some = Target("x", label=BUYS), Target("y", label=BUYS, inputs=["c", "a"])
-    shop = ProfileDefinition("shop", features=features, targets=[everything, some])
-    assert [feature.name for feature in shop.inputs_of(everything)] == ["a", "b", "c"]
-    assert [feature.name for feature in shop.inputs_of(some)] == ["a", "c"]
 
 
 GOOD = """

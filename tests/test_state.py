@@ -32,7 +32,7 @@ versions = st.integers(0, 2**63)
 
 @given(versions, st.integers(0, 2**62), st.binary(), st.dictionaries(st.text(), bodies), st.integers(0, 2**62))
 def test_a_profile(version: int, last_time: int, seen: bytes, slots: dict[str, Any], deadline: int) -> None:
-    state = ProfileState(version, last_time, seen, slots)
+    state = ProfileState(version, last_time, seen, slots, definition=seen[:8])
     record = encode(state, deadline)
     assert header(record) == (version, deadline)
     assert decode_profile(record) == state
@@ -40,7 +40,7 @@ def test_a_profile(version: int, last_time: int, seen: bytes, slots: dict[str, A
 
 @given(versions, st.integers(0, 2**62), st.dictionaries(st.text(), st.integers(0, 2**62)))
 def test_a_partition(version: int, watermark: int, offsets: dict[str, int]) -> None:
-    state = PartitionState(version, watermark, offsets)
+    state = PartitionState(version, watermark, offsets, dict(list(offsets.items())[:1]), timed=list(offsets))
     assert header(encode(state)) == (version, NO_DEADLINE)
     assert decode_partition(encode(state)) == state
 
@@ -57,14 +57,39 @@ def test_new_states_share_nothing() -> None:
     assert PartitionState().offsets == {}
 
 
+#: Format, version 3, deadline 100; and the rest.
+HEAD = {1: "01 0300000000000000 6400000000000000", 2: "02 0300000000000000 6400000000000000"}
+BODY = "03 ce000f4240 c4080102030405060708 81 ae 76696577733a3936666538653538 93 01 02 cb3fe0000000000000"
+
+
 def test_a_record_of_format_1_stays_readable() -> None:
-    """What is in changelogs today, byte for byte."""
-    head = "01 0300000000000000 6400000000000000"  # format, version 3, deadline 100
-    body = "94 03 ce000f4240 c4080102030405060708 81 ae 76696577733a3936666538653538 93 01 02 cb3fe0000000000000"
-    record = bytes.fromhex(head + body)
-    state = ProfileState(3, 1_000_000, bytes(range(1, 9)), {"views:96fe8e58": [1, 2, 0.5]})
+    """What the first release wrote, byte for byte. It did not say which definition wrote it."""
+    record = bytes.fromhex(f"{HEAD[1]} 94 {BODY}")
+    assert header(record) == (3, 100)
+    state = decode_profile(record)
+    assert state == ProfileState(3, 1_000_000, bytes(range(1, 9)), {"views:96fe8e58": [1, 2, 0.5]})
+    assert state.definition == b""
+
+
+def test_what_is_in_changelogs_today_byte_for_byte() -> None:
+    record = bytes.fromhex(f"{HEAD[2]} 95 {BODY} c4080807060504030201")
+    definition = bytes(range(8, 0, -1))
+    state = ProfileState(3, 1_000_000, bytes(range(1, 9)), {"views:96fe8e58": [1, 2, 0.5]}, definition)
     assert encode(state, 100) == record
     assert decode_profile(record) == state
+
+
+def test_a_partition_of_format_1_stays_readable() -> None:
+    """It did not say whose profiles time had changed, and before that not where events came from."""
+    body = "81 a1 65 07"  # {"e": 7}
+    for record in (f"01 {'00' * 16} 94 03 05 {body} 80", f"01 {'00' * 16} 93 03 05 {body}"):
+        assert decode_partition(bytes.fromhex(record)) == PartitionState(3, 5, {"e": 7}, {}, [])
+
+
+def test_a_later_field_of_the_same_format_is_passed_over() -> None:
+    """Fields are added at the end; a worker that is older and knows the format reads the rest."""
+    record = bytes.fromhex(f"{HEAD[2]} 96 {BODY} c4080807060504030201 01")
+    assert decode_profile(record).version == 3
 
 
 @pytest.mark.parametrize("decode", [header, decode_profile, decode_partition, decode_body])

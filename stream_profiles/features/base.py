@@ -11,11 +11,13 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from operator import attrgetter
 from typing import Any, ClassVar
 
 import msgspec
 
+from .. import expressions
 from ..contracts import MAX_ID_LENGTH, Event
 from ..errors import DefinitionError
 
@@ -24,6 +26,7 @@ State = Any
 #: What a feature publishes: anything JSON can hold, or bytes for a vector.
 Value = Any
 Getter = Callable[[Event], Any]
+Update = Callable[[Any, Event], Any]
 
 #: The most bytes one string of an event takes in a stored state: 4 per character and a header.
 MAX_TEXT_BYTES = 4 * MAX_ID_LENGTH + 5
@@ -41,21 +44,27 @@ class Declared:
     """Something a definition declares by name. Its constructor's parameters are its configuration."""
 
     name: str
+    #: Parameters that a later release added. Left at their default they are no part of `key`: state that was stored
+    #: before there was such a parameter is found again.
+    added_parameters: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, JSON-able."""
-        parameters = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: getattr(self, name) for name in parameters}
+        return config_of(self)
 
     @property
     def kind(self) -> str:
         return type(self).__name__
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What the state is stored under: the name and a digest of the configuration."""
-        canonical = json.dumps([self.kind, self.config], sort_keys=True, default=_config_json)
+        config = self.config
+        for name, parameter in inspect.signature(type(self).__init__).parameters.items():
+            if name in self.added_parameters and config[name] == parameter.default:
+                del config[name]
+        canonical = json.dumps([self.kind, config], sort_keys=True, default=_config_json)
         return f"{self.name}:{hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()}"
 
     def __repr__(self) -> str:
@@ -71,30 +80,47 @@ class Feature(Declared):
     Parameters:
         name: The field's name in the profile.
         on: The event type, or types, the feature looks at; None for all.
+        where: A condition that an event must meet, like `price > 10 and country in ["PT", "ES"]`; fields are those of
+            an event, `amount` and `properties.NAME`.
 
     The methods a family implements, and what must hold:
 
-    * `update(state, event)` is called once for every event of a type in `on`, in order of arrival; `state` is None the
-      first time. It returns the new state, which may be the old object changed in place, or None when the event has
-      nothing for this feature. Events may be late: `event.time` can be before an earlier event's.
+    * `update(state, event)` is called once for every event of a type in `on` that meets `where`, in order of arrival;
+      `state` is None the first time. It returns the new state, which may be the old object changed in place, or None
+      when the event has nothing for this feature. Events may be late: `event.time` can be before an earlier event's.
     * `snapshot(state)` gives the published value, as of the state's last update. When that value changes by the mere
       passing of time it is a dict with `"at"`, the time it stands for.
     * `advance(value, now)` brings a published value to a later time. Pure, and needs no state: readers call it.
     * `merge(a, b)` combines states of two disjoint sets of events; only where `mergeable`.
     * `max_bytes` bounds the encoded state, whatever arrives.
+    * `deadline(state)` and `expire(state, now)`: only where the published value is to change at a moment when nothing
+      arrives. The first tells that moment (ms), None for never; the second is called when the partition's event clock
+      has passed it, and returns the new state.
     """
 
     mergeable: ClassVar[bool] = False
+    #: Whether the value depends only on which events there were, not on the order in which they arrived.
+    order_free: ClassVar[bool] = False
+    added_parameters = frozenset({"where"})
 
-    def __init__(self, name: str, *, on: str | Iterable[str] | None = None) -> None:
+    def __init__(self, name: str, *, on: str | Iterable[str] | None = None, where: str | None = None) -> None:
         check_name(name)
         self.name = name
         self.on = (on,) if isinstance(on, str) else None if on is None else tuple(on)
         if self.on is not None and (not self.on or not all(isinstance(t, str) and t for t in self.on)):
             raise DefinitionError(f"{self!r}: on= takes an event type or a list of them")
+        self.where = where
+        self._meets = condition_of(self, where)
 
     def update(self, state: State | None, event: Event) -> State | None:
         raise NotImplementedError
+
+    def conditional_update(self) -> Update:
+        """`update` as the updater calls it: only for events that meet `where`."""
+        update, meets = self.update, self._meets
+        if meets is None:
+            return update
+        return lambda state, event: update(state, event) if meets(event) else None
 
     def snapshot(self, state: State) -> Value:
         raise NotImplementedError
@@ -113,6 +139,17 @@ class Feature(Declared):
     def max_bytes(self) -> int:
         raise NotImplementedError
 
+    def deadline(self, state: State) -> int | None:
+        return None
+
+    def expire(self, state: State, now: int) -> State:
+        raise NotImplementedError
+
+    def category(self, state: State, now: int) -> str | None:
+        """The one text that stands for this feature in a model's inputs; None for a feature that has none."""
+        value = self.value(state, now)
+        return value if type(value) is str else None
+
     def input_names(self) -> tuple[str, ...]:
         """Names of the numbers this feature gives to a model; empty for one that has none."""
         return ()
@@ -120,6 +157,12 @@ class Feature(Declared):
     def inputs(self, state: State | None, now: int) -> tuple[float, ...]:
         """Those numbers as of `now`, also for a user who has no state yet."""
         return ()
+
+
+def config_of(declared: object) -> dict[str, Any]:
+    """The arguments of an object whose constructor keeps each under its own name."""
+    parameters = list(inspect.signature(type(declared).__init__).parameters)[1:]
+    return {name: getattr(declared, name) for name in parameters}
 
 
 def config_as_json(config: dict[str, Any]) -> dict[str, Any]:
@@ -138,6 +181,21 @@ def check_name(name: str) -> None:
         raise DefinitionError(
             f"{name!r} is not a name: use letters, digits and _, and no _ at the start (Redis keeps those for itself)"
         )
+
+
+def condition_of(owner: object, where: str | None) -> Callable[[Event], bool] | None:
+    """A condition on events, ready to be asked; None for none.
+
+    Raises:
+        DefinitionError: it is not a condition, or speaks of a field that events do not have.
+    """
+    if where is None:
+        return None
+    known = (*_EVENT_FIELDS, *_VIRTUAL_FIELDS, "properties")
+    try:
+        return expressions.compile(where, known, lambda field: field_getter(owner, field)).check
+    except DefinitionError as error:
+        raise DefinitionError(f"{owner!r}: where: {error}") from None
 
 
 def field_getter(owner: object, field: str) -> Getter:

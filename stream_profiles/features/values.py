@@ -21,6 +21,7 @@ class EWMean(Feature):
         of: Event field with the number.
         half_life: One or several durations.
         on: Event type(s); None for all.
+        where: Condition on the events.
 
     Examples:
         >>> from stream_profiles import Event, EWMean
@@ -32,11 +33,18 @@ class EWMean(Feature):
     """
 
     mergeable = True
+    order_free = True
 
     def __init__(
-        self, name: str, *, of: str, half_life: decay.HalfLives, on: str | Iterable[str] | None = None
+        self,
+        name: str,
+        *,
+        of: str,
+        half_life: decay.HalfLives,
+        on: str | Iterable[str] | None = None,
+        where: str | None = None,
     ) -> None:
-        super().__init__(name, on=on)
+        super().__init__(name, on=on, where=where)
         self._half_lives = decay.parse(self, half_life)
         if not self._half_lives:
             raise DefinitionError(f"{self!r} needs a half_life")
@@ -99,9 +107,10 @@ class _OneValue(Feature):
     """A single value of one event. State: `[time, value]`."""
 
     mergeable = True
+    order_free = True
 
-    def __init__(self, name: str, *, of: str, on: str | Iterable[str] | None = None) -> None:
-        super().__init__(name, on=on)
+    def __init__(self, name: str, *, of: str, on: str | Iterable[str] | None = None, where: str | None = None) -> None:
+        super().__init__(name, on=on, where=where)
         self.of = of
         self._get = field_getter(self, of)
 
@@ -126,6 +135,7 @@ class First(_OneValue):
         name: Field name.
         of: Event field.
         on: Event type(s); None for all.
+        where: Condition on the events.
 
     Examples:
         >>> from stream_profiles import Event, First
@@ -152,6 +162,7 @@ class Last(_OneValue):
         name: Field name.
         of: Event field.
         on: Event type(s); None for all.
+        where: Condition on the events.
 
     Examples:
         >>> from stream_profiles import Event, Last

@@ -1,17 +1,17 @@
-"""TopK and RecentItems: exact while there is room, bounded beyond."""
+"""TopK, MostFrequent, LeastFrequent and CategoryShares: exact while there is room, bounded beyond."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_profiles import Event, Feature, RecentItems, TopK
+from stream_profiles import CategoryShares, Event, Feature, LeastFrequent, MostFrequent, TopK
 from stream_profiles.errors import DefinitionError
-from tests.events import DAY, HOUR, T0, event, streams
+from tests.events import DAY, HOUR, MINUTE, T0, event, streams
 
 
 def run(feature: Feature, *events: Event) -> Any:
@@ -29,6 +29,12 @@ def weights(events: list[Event], half_life: int, now: int) -> dict[str, float]:
         if each.category is not None:
             exact[each.category] += 2.0 ** (-(now - each.time) / half_life)
     return exact
+
+
+def in_window(events: list[Event], now: int, size: int, tile: int) -> Counter[str]:
+    """How often each category is in the tiles that a window covers at `now`."""
+    covered = [e for e in events if e.time // tile >= (now - size) // tile]
+    return Counter(e.category for e in covered if e.category is not None)
 
 
 def test_the_best_come_first() -> None:
@@ -103,48 +109,188 @@ def test_numbers_and_flags_count_as_their_text() -> None:
     ]
 
 
+def test_a_state_of_before_there_were_windows_goes_on() -> None:
+    """As it is in the changelogs of earlier releases: the landmark, the last time, scores at the landmark."""
+    top = TopK("categories", of="category", k=2, half_life="1d")
+    state = [T0, T0 + DAY, {"hats": 1.0, "shoes": 2.0}]
+    assert top.update(state, event(at=DAY, category="hats")) == [T0, T0 + DAY, {"hats": 3.0, "shoes": 2.0}]
+    assert top.snapshot(state) == {"top": [["hats", 1.5], ["shoes", 1.0]], "at": T0 + DAY}
+
+
+def test_what_left_the_window_does_not_count() -> None:
+    top = TopK("categories", of="category", k=2, window="1d", resolution="1h")
+    state = run(top, *[event(category="old")] * 3, event(at=DAY, category="new"), event(at=DAY, category="newer"))
+    assert top.snapshot(state) == {
+        "top": [["old", 3], ["new", 1]],
+        "at": T0 + DAY,
+        "then": {"top": [[T0 + DAY + HOUR, [["new", 1], ["newer", 1]]], [T0 + 2 * DAY + HOUR, []]]},
+    }
+    assert top.value(state, T0 + DAY + HOUR)["top"] == [["new", 1], ["newer", 1]]
+    assert top.value(state, T0 + 3 * DAY)["top"] == []
+
+
+@given(events=streams(), after=st.sampled_from([0, MINUTE, HOUR, DAY, 8 * DAY]))
+def test_a_windows_counts_are_those_of_the_events_in_it(events: list[Event], after: int) -> None:
+    top = TopK("categories", of="category", k=3, capacity=20, window="7d", resolution="12h")
+    state = run(top, *events)
+    if state is None:
+        return
+    counted = [e for e in events if e.category is not None]
+    now = max(e.time for e in counted) + after
+    counts = in_window(counted, now, 7 * DAY, 12 * HOUR)
+    expected = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:3]
+    assert top.value(state, now)["top"] == [[name, count] for name, count in expected]
+
+
+def test_a_full_window_first_gives_the_places_of_what_left_it() -> None:
+    top = TopK("categories", of="category", k=2, capacity=2, window="1d", resolution="1h")
+    events = [event(category="a"), event(at=2 * DAY, category="b"), event(at=2 * DAY, category="c")]
+    assert top.snapshot(run(top, *events))["top"] == [["b", 1], ["c", 1]]
+    crowded = run(top, *events, event(at=2 * DAY, category="b"), event(at=2 * DAY + HOUR, category="d"))
+    assert top.snapshot(crowded)["top"] == [["b", 2], ["d", 2]], "c made room for d, and left its count"
+    assert top.value(crowded, T0 + 3 * DAY + HOUR)["top"] == [["d", 1]], "which leaves the window in its time"
+
+
+def test_an_event_from_before_the_window_changes_nothing() -> None:
+    top = TopK("categories", of="category", window="1d", resolution="1h")
+    state = run(top, event(at=3 * DAY, category="a"))
+    assert top.update(state, event(category="b")) is None
+    assert top.update(state, event(at=2 * DAY, category="b")) == state
+    assert dict(top.snapshot(state)["top"]) == {"a": 1, "b": 1}
+
+
 def test_what_makes_no_top_is_refused() -> None:
     with pytest.raises(DefinitionError, match="exactly one half_life"):
+        TopK("categories", of="category")
+    with pytest.raises(DefinitionError, match="exactly one half_life or exactly one window"):
+        TopK("categories", of="category", half_life="1d", window="1d")
+    with pytest.raises(DefinitionError, match="at most one half_life or one window"):
         TopK("categories", of="category", half_life=("1h", "1d"))  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match="resolution= cuts a window into tiles, and there is no window="):
+        TopK("categories", of="category", half_life="1d", resolution="1h")
     for k, capacity in ((0, None), (5, 4)):
         with pytest.raises(DefinitionError, match="k must be at least 1 and capacity at least k"):
             TopK("categories", of="category", half_life="1d", k=k, capacity=capacity)
 
 
-def test_recent_items_are_different_and_newest_first() -> None:
-    recent = RecentItems("recent", n=3)
-    items = [event(at=at, item_id=item) for at, item in enumerate("abcbd")]
-    assert recent.snapshot(run(recent, *items)) == ["d", "b", "c"]
+@pytest.mark.parametrize("kind", [MostFrequent, LeastFrequent])
+def test_one_value_of_all(kind: type[MostFrequent] | type[LeastFrequent]) -> None:
+    feature = kind("category", of="category")
+    state = run(feature, *(event(category=name) for name in ("b", "c", "a", "c", "b", "d")))
+    expected = "b" if kind is MostFrequent else "a"
+    assert feature.snapshot(state) == feature.category(state, T0) == expected, "of equals the first by alphabet"
+    assert feature.advance(expected, T0 + DAY) == expected
+    assert feature.update(state, event()) is None
 
 
-def test_of_items_of_one_time_the_last_to_arrive_is_the_newest() -> None:
-    recent = RecentItems("recent", n=3)
-    assert recent.snapshot(run(recent, *(event(item_id=item) for item in "abca"))) == ["a", "c", "b"]
+def test_the_most_frequent_lately_is_not_the_most_frequent_ever() -> None:
+    ever, lately = (MostFrequent("channel", of="channel", half_life=half_life) for half_life in (None, "1d"))
+    events = [*[event(channel="ads")] * 3, *[event(at=2 * DAY, channel="mail")] * 2]
+    assert ever.snapshot(run(ever, *events)) == "ads"
+    assert lately.snapshot(run(lately, *events)) == "mail"
 
 
-def test_a_late_item_takes_the_place_of_its_time() -> None:
-    recent = RecentItems("recent", n=3)
-    newest = run(recent, event(at=10, item_id="a"), event(at=20, item_id="b"))
-    assert recent.snapshot(
-        run(recent, event(at=10, item_id="a"), event(at=20, item_id="b"), event(at=15, item_id="c"))
-    ) == [
-        "b",
-        "c",
-        "a",
-    ]
-    assert recent.update(newest, event(at=5, item_id="b")) is None, "it was seen later than that"
-    assert recent.update([[T0 + 9, "x"], [T0 + 8, "y"], [T0 + 7, "z"]], event(at=6, item_id="w")) is None, "no room"
+def test_in_a_window_the_one_value_changes_as_time_goes_by() -> None:
+    most = MostFrequent("channel", of="channel", window="1d", resolution="1h")
+    least = LeastFrequent("channel", of="channel", window="1d", resolution="1h")
+    events = [*[event(channel="ads")] * 3, *[event(at=5 * HOUR, channel="mail")] * 2]
+    one, other = run(most, *events), run(least, *events)
+    assert most.snapshot(one) == {
+        "value": "ads",
+        "at": T0 + 5 * HOUR,
+        "then": {"value": [[T0 + DAY + HOUR, "mail"], [T0 + DAY + 6 * HOUR, None]]},
+    }
+    assert least.value(other, T0 + DAY)["value"] == "mail"
+    for now, expected in ((5 * HOUR, "ads"), (DAY + HOUR, "mail"), (2 * DAY, None)):
+        assert most.category(one, T0 + now) == most.value(one, T0 + now)["value"] == expected
+    assert least.category(other, T0 + 2 * DAY) is None
 
 
-@given(events=streams(distinct_times=True))
-def test_recent_items_are_those_seen_last(events: list[Event]) -> None:
-    recent = RecentItems("recent", n=3)
-    state = run(recent, *events)
-    last = {e.item_id: e.time for e in sorted(events, key=lambda e: e.time) if e.item_id is not None}
-    expected = sorted(last, key=lambda item: -last[item])[:3]
-    assert (recent.snapshot(state) if state is not None else []) == expected
+@given(events=streams(), half_life=st.sampled_from([None, "1d"]))
+def test_one_value_is_that_of_all_events(events: list[Event], half_life: str | None) -> None:
+    most = MostFrequent("category", of="category", half_life=half_life)
+    least = LeastFrequent("category", of="category", half_life=half_life)
+    state = run(most, *events)
+    if state is not None:
+        now = max(e.time for e in events)
+        exact = weights(events, DAY if half_life else 10**18, now)
+        assert exact[most.snapshot(state)] == pytest.approx(max(exact.values()), rel=1e-9)
+        assert exact[least.snapshot(run(least, *events))] == pytest.approx(min(exact.values()), rel=1e-9)
 
 
-def test_nothing_is_not_enough_items() -> None:
-    with pytest.raises(DefinitionError, match="n must be at least 1"):
-        RecentItems("recent", n=0)
+def test_a_table_without_room_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="capacity must be at least 1"):
+        MostFrequent("category", of="category", capacity=0)
+    with pytest.raises(DefinitionError, match="at most one half_life or one window, not several"):
+        LeastFrequent("category", of="category", half_life="1d", window="1d")
+
+
+def test_shares_of_the_largest_and_the_rest() -> None:
+    shares = CategoryShares("categories", of="category", k=2)
+    state = run(shares, *(event(category=name) for name in "aabbacde"))
+    assert shares.snapshot(state) == {"shares": {"a": 0.375, "b": 0.25}, "other": 0.375}
+    assert list(shares.snapshot(state)["shares"]) == ["a", "b"]
+    assert shares.input_names() == shares.inputs(state, T0) == ()
+
+
+def test_shares_of_known_values_are_numbers_for_a_model() -> None:
+    shares = CategoryShares("devices", of="device", values=["phone", "0"], half_life="1d")
+    assert shares.input_names() == ("devices_phone", "devices_0", "devices_other")
+    assert shares.inputs(None, T0) == (0.0, 0.0, 0.0)
+    state = run(shares, event(device="phone"), event(at=DAY, device="laptop"), event(at=DAY, device="tablet"))
+    assert shares.snapshot(state) == {"shares": {"phone": 0.2, "0": 0.0}, "other": 0.8}
+    assert shares.inputs(state, T0 + 9 * DAY) == (0.2, 0.0, 0.8)
+
+
+def test_shares_in_a_window() -> None:
+    shares = CategoryShares("categories", of="category", values=["a", "b"], window="1d", resolution="1h")
+    state = run(shares, event(category="a"), event(at=5 * HOUR, category="b"), event(at=5 * HOUR, category="c"))
+    assert shares.snapshot(state)["other"] == pytest.approx(1 / 3)
+    assert shares.value(state, T0 + DAY + HOUR) == {
+        "shares": {"a": 0.0, "b": 0.5},
+        "other": 0.5,
+        "at": T0 + DAY + HOUR,
+        "then": {
+            "shares": [[T0 + DAY + 6 * HOUR, {"a": 0.0, "b": 0.0}]],
+            "other": [[T0 + DAY + 6 * HOUR, 0.0]],
+        },
+    }
+    assert shares.inputs(state, T0 + DAY + HOUR) == (0.0, 0.5, 0.5)
+    assert shares.inputs(state, T0 + 2 * DAY) == (0.0, 0.0, 0.0)
+
+
+@given(events=streams(), after=st.sampled_from([0, HOUR, 5 * DAY, 8 * DAY]), known=st.booleans())
+def test_shares_are_those_of_the_events_in_the_window(events: list[Event], after: int, known: bool) -> None:
+    names = ["a", "b", "c", "日本"]
+    shares = CategoryShares(
+        "s", of="category", values=names if known else None, k=3, capacity=20, window="7d", resolution="12h"
+    )
+    state = run(shares, *events)
+    if state is None:
+        return
+    counted = [e for e in events if e.category is not None]
+    now = max(e.time for e in counted) + after
+    counts = in_window(counted, now, 7 * DAY, 12 * HOUR)
+    total = sum(counts.values()) or 1
+    largest = sorted(counts, key=lambda name: (-counts[name], name))[:3]
+    value = shares.value(state, now)
+    assert value["shares"] == pytest.approx({name: counts[name] / total for name in (names if known else largest)})
+    assert sum(value["shares"].values()) + value["other"] == pytest.approx(1.0 if counts else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"values": []}, "takes a list of texts"),
+        ({"values": [1]}, "takes a list of texts"),
+        ({"values": ["x" * 257]}, "at most 256 characters"),
+        ({"values": ["a", "a"]}, "a value is given twice"),
+        ({"values": ["a", "other"]}, "'other' is what all values that are not in values= are called"),
+        ({"k": 0}, "k must be at least 1"),
+        ({"k": 5, "capacity": 4}, "capacity at least k"),
+        ({"half_life": "1d", "window": "1d"}, "at most one half_life or one window"),
+    ],
+)
+def test_what_makes_no_shares_is_refused(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        CategoryShares("categories", of="category", **parameters)

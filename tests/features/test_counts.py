@@ -10,11 +10,11 @@ from hypothesis import given
 
 from stream_profiles import Count, Event, Sum
 from stream_profiles.errors import DefinitionError
-from stream_profiles.features.counts import _DecayedTotal
+from stream_profiles.features.counts import _Total
 from tests.events import DAY, HOUR, T0, event, streams
 
 
-def run(feature: _DecayedTotal, *events: Event) -> Any:
+def run(feature: _Total, *events: Event) -> Any:
     state = None
     for each in events:
         new = feature.update(state, each)
