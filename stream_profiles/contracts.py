@@ -7,7 +7,7 @@ Times are `int` milliseconds since 1970 UTC.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -87,4 +87,62 @@ class DeadLetter(Struct, kw_only=True, gc=False):
     size: Annotated[int, Meta(ge=0, description="Bytes of the whole value.")]
 
 
-MESSAGES: tuple[type[Struct], ...] = (Event, ProfileDelta, Profile, DeadLetter)
+class Contender(Struct, kw_only=True, gc=False):
+    """One of the models that learn a target, in one partition."""
+
+    model: Annotated[
+        int, Meta(ge=0, description="Its place among the target's models: those it begins with, then the challengers.")
+    ]
+    examples: Annotated[int, Meta(ge=0, description="What it has learned from.")]
+    loss: Annotated[
+        float | None,
+        Meta(description="Mean of late: log-loss, or squared error. Null while there is no other to compare it with."),
+    ]
+    behind: Annotated[
+        float | None,
+        Meta(description="Mean of late of its loss less the first contender's; below 0, it is better. Null for that."),
+    ]
+
+
+#: By name, as with a type for each task a reader would have to know all tasks to read one.
+Scores = dict[str, Any]
+
+
+class TargetReport(Struct, kw_only=True, gc=False):
+    """How good one partition's predictions of a target have been, next to two baselines."""
+
+    task: Literal["binary", "multiclass", "regression"]
+    model: Annotated[
+        Scores,
+        Meta(
+            description="Metrics of what was published, null where there are too few examples. Binary: examples, "
+            "positives, log_loss, brier_score, roc_auc, pr_auc, top_decile_lift, accuracy, precision, recall, f1, "
+            "confusion, calibration_error, calibration. Multiclass: examples, log_loss, accuracy, macro_f1, classes, "
+            "confusion (label, guess, count). Regression: examples, mean_label, mae, rmse, r2, bias."
+        ),
+    ]
+    prevalence: Annotated[Scores, Meta(description="The same of predicting what is usual by the labels so far.")]
+    last_label: Annotated[Scores, Meta(description="The same of predicting the user's latest label.")]
+    examples: Annotated[int, Meta(ge=0, description="Learned from.")]
+    promotions: Annotated[int, Meta(ge=0, description="How often another model took the place of the one asked.")]
+    drifts: Annotated[int, Meta(ge=0, description="How often what was learned no longer held.")]
+    contenders: Annotated[list[Contender], Meta(description="The one that is asked comes first.")]
+    importances: Annotated[
+        dict[str, float] | None, Meta(description="Each input's share in the predictions, where the model can tell.")
+    ]
+
+
+class ModelMetrics(Struct, kw_only=True, gc=False):
+    """How good the models of one partition are, on the compacted `NAME-model-metrics` topic, keyed by partition.
+
+    The latest message of each partition holds. A partition has models of its own, which learn from its users only.
+    """
+
+    profile: Annotated[str, Meta(description="Name of the profile definition.")]
+    partition: Annotated[int, Meta(ge=0)]
+    time: Annotated[TimeMs, Meta(description="Wall-clock time of the report.")]
+    watermark: Annotated[TimeMs, Meta(description="Latest event time in the partition; 0 before the first event.")]
+    targets: dict[str, TargetReport]
+
+
+MESSAGES: tuple[type[Struct], ...] = (Event, ProfileDelta, Profile, DeadLetter, ModelMetrics)

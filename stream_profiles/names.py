@@ -34,6 +34,11 @@ class Names(Struct, frozen=True):
         return f"{self.definition}-dead-letters"
 
     @property
+    def model_metrics(self) -> str:
+        """How good the models are, compacted: the latest report of each partition."""
+        return f"{self.definition}-model-metrics"
+
+    @property
     def changelog(self) -> str:
         """The profiles' state, compacted."""
         return f"{self.definition}-profiles-changelog"
@@ -56,5 +61,5 @@ class Names(Struct, frozen=True):
 
     @property
     def redis_metrics(self) -> str:
-        """A hash: one field per partition with the targets' progressive metrics."""
+        """A hash: one field per partition with how its learners stand, whole, so that partitions can be merged."""
         return f"{self.definition}:metrics"

@@ -15,11 +15,35 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .contracts import MESSAGES, DeadLetter, Event, Profile, ProfileDelta
+from .contracts import (
+    MESSAGES,
+    Contender,
+    DeadLetter,
+    Event,
+    ModelMetrics,
+    Profile,
+    ProfileDelta,
+    Scores,
+    TargetReport,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: Part of every `$id`. It goes up when a message changes so that a reader of the old one would misread the new one.
 CONTRACT_VERSION = 1
+
+
+def _scores(log_loss: float, roc_auc: float, accuracy: float, f1: float, confusion: list[int]) -> Scores:
+    tn, fp, fn, tp = confusion
+    return {
+        "examples": tn + fp + fn + tp,
+        "positives": fn + tp,
+        "log_loss": log_loss,
+        "roc_auc": roc_auc,
+        "accuracy": accuracy,
+        "f1": f1,
+        "confusion": {"tn": tn, "fp": fp, "fn": fn, "tp": tp},
+    }
+
 
 _EXAMPLES: dict[type[Struct], list[Struct]] = {
     Event: [
@@ -84,6 +108,30 @@ _EXAMPLES: dict[type[Struct], list[Struct]] = {
             size=15,
         )
     ],
+    ModelMetrics: [
+        ModelMetrics(
+            profile="shop",
+            partition=2,
+            time=1_767_225_600_012,
+            watermark=1_767_225_599_871,
+            targets={
+                "buys_soon": TargetReport(
+                    task="binary",
+                    model=_scores(0.31, 0.84, 0.87, 0.58, [1_560, 90, 170, 180]),
+                    prevalence=_scores(0.46, 0.5, 0.825, 0.0, [1_650, 0, 350, 0]),
+                    last_label=_scores(0.93, 0.66, 0.8, 0.43, [1_450, 200, 200, 150]),
+                    examples=2_000,
+                    promotions=1,
+                    drifts=0,
+                    contenders=[
+                        Contender(model=1, examples=2_000, loss=0.29, behind=None),
+                        Contender(model=0, examples=2_000, loss=0.33, behind=0.04),
+                    ],
+                    importances={"views_1h": 0.62, "spend_30d": 0.38},
+                )
+            },
+        )
+    ],
 }
 
 
@@ -102,7 +150,7 @@ def documents() -> dict[str, dict[str, Any]]:
 
     Examples:
         >>> list(documents())
-        ['event.json', 'profile_delta.json', 'profile.json', 'dead_letter.json']
+        ['event.json', 'profile_delta.json', 'profile.json', 'dead_letter.json', 'model_metrics.json']
         >>> documents()["event.json"]["$id"]
         'urn:stream-profiles:event:1'
     """

@@ -21,6 +21,7 @@ from typing import Any
 
 import kafka
 import kafka.errors
+import msgspec
 import numpy as np
 import pytest
 import redis
@@ -36,6 +37,7 @@ from stream_profiles import (
     First,
     Happens,
     Last,
+    Partition,
     ProfileDefinition,
     ProfileUpdater,
     RecentItems,
@@ -49,7 +51,7 @@ from stream_profiles.client import AsyncProfileClient, ProfileClient, _consumer,
 from stream_profiles.client._schema import Schema
 from stream_profiles.dev.servers import EmbeddedRedis
 from stream_profiles.errors import KafkaUnavailable, RedisUnavailable, SettingsError, StateError
-from stream_profiles.models import BinaryMetrics
+from stream_profiles.models.metrics import Evaluation
 from stream_profiles.names import Names
 from stream_profiles.sinks.deltas import encode_delta
 from stream_profiles.sinks.redis import ProfileUpdate, RedisWriter, encode_fields
@@ -466,28 +468,57 @@ class TestDescription:
 
 
 class TestMetrics:
-    def test_partitions_are_merged(self, client: Any, store: redis.Redis) -> None:
-        whole, parts = BinaryMetrics(), [BinaryMetrics(), BinaryMetrics()]
-        for number in range(100):
-            probability, label = (number * 37 % 100) / 100, number % 3 == 0
-            whole.update(probability, label)
-            parts[number % 2].update(probability, label)
-        for number, part in enumerate(parts):
-            store.hset(
-                "shop:metrics", str(number), json.dumps({"buys_soon": part.state(), f"only_{number}": part.state()})
-            )
-        metrics = client.metrics()
-        assert metrics.keys() == {"buys_soon", "only_0", "only_1"}
-        assert metrics["buys_soon"].roc_auc == whole.values().roc_auc
-        assert metrics["buys_soon"].log_loss == pytest.approx(whole.values().log_loss)
-        assert metrics["only_1"].examples == 50
+    """Reading them. How they are merged is in `test_client_metrics`."""
+
+    @pytest.fixture
+    def partitions(self, store: redis.Redis) -> list[Partition]:
+        """Two partitions that have learned, as a worker reports them."""
+        partitions = [Partition(ProfileUpdater(SHOP)) for _ in range(2)]
+        for number in range(400):
+            kind = "purchase" if number % 5 == 0 else "view"
+            partitions[number % 2].apply(event(number, f"user-{number % 7}", time=number * DAY // 4, type=kind))
+        for number, partition in enumerate(partitions):
+            store.hset("shop:metrics", str(number), msgspec.json.encode(partition.metrics()))
+        return partitions
+
+    def test_partitions_are_merged(self, client: Any, partitions: list[Partition]) -> None:
+        reports = [partition.metrics()["buys_soon"] for partition in partitions]
+        whole, other = [Evaluation("binary", report["evaluation"]) for report in reports]
+        whole.merge(other)
+        expected = whole.values()
+        found = client.metrics()["buys_soon"]
+        assert found.examples == expected.model.examples == sum(report["examples"] for report in reports) > 100
+        assert (found.model, found.prevalence) == (expected.model, expected.prevalence)
+        assert found.last_label == expected.last_label != found.prevalence
+
+    def test_partitions_by_themselves(self, client: Any, partitions: list[Partition]) -> None:
+        found = client.partition_metrics()
+        assert list(found) == [0, 1]
+        for number, partition in enumerate(partitions):
+            report = partition.metrics()["buys_soon"]
+            assert found[number]["buys_soon"].model == Evaluation("binary", report["evaluation"]).values().model
+            assert found[number]["buys_soon"].importances == pytest.approx(report["importances"])
+
+    def test_models_are_called_what_the_description_says(
+        self, client: Any, worker: Worker, store: redis.Redis, partitions: list[Partition]
+    ) -> None:
+        assert [each.name for each in client.metrics()["buys_soon"].contenders] == ["LogisticRegression"]
+
+    def test_they_can_be_read_without_a_description(self, client: Any, partitions: list[Partition]) -> None:
+        assert [each.name for each in client.metrics()["buys_soon"].contenders] == [None]
 
     def test_none_yet(self, client: Any, store: redis.Redis) -> None:
-        assert client.metrics() == {}
+        assert client.metrics() == client.partition_metrics() == {}
 
-    @pytest.mark.parametrize("raw", ["", "[]", '{"a": 1}', '{"a": [1]}'])
+    @pytest.mark.parametrize("raw", ["", "[]", '{"a": 1}', '{"a": [1]}', '{"a": {}}', '{"a": {"evaluation": {}}}'])
     def test_what_is_none_is_an_error(self, client: Any, store: redis.Redis, raw: str) -> None:
         store.hset("shop:metrics", "0", raw)
+        for call in (client.metrics, client.partition_metrics):
+            with pytest.raises(StateError, match=r"shop:metrics of Redis at .* is not metrics: "):
+                call()
+
+    def test_a_field_that_is_no_partition_is_an_error(self, client: Any, store: redis.Redis) -> None:
+        store.hset("shop:metrics", "all", "{}")
         with pytest.raises(StateError, match="shop:metrics"):
             client.metrics()
 

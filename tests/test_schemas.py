@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from stream_profiles import schemas
-from stream_profiles.contracts import MAX_TIME_MS, MESSAGES, DeadLetter, Event, Profile, ProfileDelta
+from stream_profiles.contracts import MAX_TIME_MS, MESSAGES, DeadLetter, Event, ModelMetrics, Profile, ProfileDelta
 
 FOLDER = Path(__file__).resolve().parents[1] / "schemas"
 DOCUMENTS = schemas.documents()
@@ -19,6 +19,8 @@ DOCUMENTS = schemas.documents()
 EVENT: dict[str, Any] = {"event_id": "1", "user_id": "ada", "type": "view", "time": 1}
 DELTA: dict[str, Any] = DOCUMENTS["profile_delta.json"]["examples"][0]
 DEAD: dict[str, Any] = DOCUMENTS["dead_letter.json"]["examples"][0]
+METRICS: dict[str, Any] = DOCUMENTS["model_metrics.json"]["examples"][0]
+(REPORT,) = METRICS["targets"].values()
 
 
 def _validator(message: type[msgspec.Struct]) -> Draft202012Validator:
@@ -68,6 +70,11 @@ def test_ids_are_different() -> None:
         (Profile, {**DOCUMENTS["profile.json"]["examples"][0], "values": None}),
         (DeadLetter, {**DEAD, "offset": -1}),
         (DeadLetter, {name: value for name, value in DEAD.items() if name != "value"}),
+        (ModelMetrics, {**METRICS, "partition": -1}),
+        (ModelMetrics, {**METRICS, "targets": [REPORT]}),
+        (ModelMetrics, {**METRICS, "targets": {"buys_soon": {**REPORT, "task": "ranking"}}}),
+        (ModelMetrics, {**METRICS, "targets": {"buys_soon": {**REPORT, "model": None}}}),
+        (ModelMetrics, {**METRICS, "targets": {"buys_soon": {**REPORT, "contenders": [{"model": 0}]}}}),
     ],
 )
 def test_a_wrong_message_is_refused_by_both(message: type[msgspec.Struct], wrong: Any) -> None:

@@ -236,7 +236,7 @@ class _Demo:
     def _metrics(self) -> list[str]:
         # Until the worker has described its profiles, Redis knows nothing of them.
         with contextlib.suppress(SettingsError):
-            return [show.metrics_line(name, values) for name, values in self._client.metrics().items()]
+            return [show.metrics_line(name, metrics) for name, metrics in self._client.metrics().items()]
         return []
 
     async def _drain(self) -> None:

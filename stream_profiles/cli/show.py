@@ -10,11 +10,20 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ..contracts import Profile, ProfileDelta
+from ..client import TargetMetrics
+from ..contracts import MAX_TIME_MS, Profile, ProfileDelta
 from ..definition import ProfileDefinition
-from ..models import MetricValues
+from ..models.metrics import MetricValues, Values
 from .output import clean
 
+#: Of each task: the metrics that say most, and how they are written.
+_IN_A_LINE = {
+    "binary": (("AUC", "roc_auc", "{:.3f}"), ("log-loss", "log_loss", "{:.3f}")),
+    "multiclass": (("accuracy", "accuracy", "{:.1%}"), ("log-loss", "log_loss", "{:.3f}")),
+    "regression": (("mean absolute error", "mae", "{:.3g}"),),
+}
+#: Parts of values that are moments, ms.
+_MOMENTS = frozenset({"since", "until", "first", "last", "start"})
 _STEPS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
@@ -53,40 +62,65 @@ def readable(value: Any) -> str:
         'shoes 3.16, hats 1'
         >>> readable({"seconds": 93_600.0, "at": 0})
         '1 d 2 h'
+        >>> readable({"count": 3, "events": 8, "seconds": 300.0, "mean_seconds": 660.0, "active": True, "at": 0})
+        '3 in all, now 8 events in 5 min, 11 min on average'
+        >>> readable({"last_7d": 5, "at": 0, "then": {"last_7d": [[7, 0]]}}), readable({"in": True, "since": 0})
+        ('5 (last 7d)', 'in since 1970-01-01 00:00:00 UTC')
+        >>> readable({"score": 0.25, "reasons": [["views_1d", 0.9, "more views (1d) than usual"]], "at": 0})
+        '25.0%: more views (1d) than usual'
     """
     if isinstance(value, np.ndarray):
         return f"{len(value)} numbers: {' '.join(f'{x:+.2f}' for x in value[:6])} …"
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    if isinstance(value, float):
+        return ", ".join(" ".join(map(readable, item)) if isinstance(item, list) else readable(item) for item in value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         return number(value)
     if not isinstance(value, dict):
-        return str(value)
-    parts = {name: part for name, part in value.items() if name != "at"}
+        return "none" if value is None else str(value)
+    parts = {name: part for name, part in value.items() if name not in ("at", "then")}
     if parts.keys() == {"seconds"}:
         return duration(parts["seconds"])
-    if parts.keys() == {"score"}:
-        return f"{parts['score']:.1%}"
-    if parts.keys() == {"count", "events", "seconds", "mean_seconds", "active"}:
-        latest = f"{'now' if parts['active'] else 'the last'} {number(parts['events'])} events"
-        mean = f"{duration(parts['mean_seconds'])} on average"
-        return f"{number(parts['count'])} in all, {latest} in {duration(parts['seconds'])}, {mean}"
+    if parts.keys() == {"value"}:
+        return readable(parts["value"])
+    if "score" in parts and parts.keys() <= {"score", "reasons"}:
+        words = ", ".join(str(reason[-1]) for reason in parts.get("reasons", ()))
+        return f"{parts['score']:.1%}{words and ': ' + words}"
+    if parts.keys() == {"in", "since"}:
+        return f"{'in' if parts['in'] else 'left, out'} since {moment(parts['since'])}"
+    if parts.keys() >= {"count", "events", "seconds", "mean_seconds", "active"}:
+        return _sessions(parts)
     if parts.keys() == {"top"}:
         return ", ".join(f"{name} {number(score)}" for name, score in parts["top"])
     return ", ".join(_part(name, part) for name, part in parts.items())
 
 
+def _sessions(parts: dict[str, Any]) -> str:
+    latest = f"{'now' if parts['active'] else 'the last'} {number(parts['events'])} events"
+    depth = f" and {number(parts['mean_events'])} events" if "mean_events" in parts else ""
+    words = [
+        f"{number(parts['count'])} in all",
+        f"{latest} in {duration(parts['seconds'])}",
+        f"{duration(parts['mean_seconds'])}{depth} on average",
+    ]
+    if parts.get("bounce_rate") is not None:
+        words.append(f"{parts['bounce_rate']:.0%} with one event")
+    return ", ".join([*words, *(_part(name, part) for name, part in parts.items() if name.startswith("last_"))])
+
+
 def _part(name: str, value: Any) -> str:
     if name == "total":
         return f"{number(value)} in all"
-    if name.endswith("seconds"):
+    if name.endswith("seconds") and value is not None:
         prefix = name.removesuffix("seconds").replace("_", " ")
         return f"{prefix}{duration(value)}"
     if isinstance(value, bool):
         return name if value else f"not {name}"
-    if isinstance(value, (int, float)):
-        return f"{number(value)} ({name})" if name[0].isdigit() else f"{name} {number(value)}"
-    return f"{name} {value}"
+    if isinstance(value, int) and name in _MOMENTS and 0 <= value <= MAX_TIME_MS:
+        return f"{name} {moment(value)}"
+    said = readable(value)
+    if name.removeprefix("last_")[:1].isdigit():
+        return f"{said} ({name.replace('_', ' ')})"
+    return f"{name} ({said})" if isinstance(value, (dict, list)) else f"{name} {said}"
 
 
 def number(value: float) -> str:
@@ -133,16 +167,21 @@ def moment(time: int) -> str:
     return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def metrics_line(name: str, values: MetricValues) -> str:
-    """A target's progressive metrics in a line."""
-    if values.roc_auc is None:
+def metrics_line(name: str, metrics: TargetMetrics) -> str:
+    """A target's progressive metrics in a line: the model's and, in brackets and the same order, the baselines'."""
+    values, shown = metrics.model, _IN_A_LINE[metrics.task]
+    if any(getattr(values, field) is None for _, field, _ in shown):
         return f"{name}: {values.examples:,} examples"
-    assert values.log_loss is not None and values.calibration_error is not None
-    share = values.positives / values.examples
-    return (
-        f"{name}: AUC {values.roc_auc:.3f}, log-loss {values.log_loss:.3f}, calibration error "
-        f"{values.calibration_error:.3f} over {values.examples:,} examples, {share:.1%} true"
-    )
+
+    def written(side: Values) -> list[str]:
+        numbers = [(getattr(side, field), form) for _, field, form in shown]
+        return ["-" if each is None else form.format(each) for each, form in numbers]
+
+    model = ", ".join(f"{words} {text}" for (words, _, _), text in zip(shown, written(values), strict=True))
+    prevalence, last_label = ", ".join(written(metrics.prevalence)), ", ".join(written(metrics.last_label))
+    true = f", {values.positives / values.examples:.1%} true" if isinstance(values, MetricValues) else ""
+    baselines = f"prevalence {prevalence}; last label {last_label}"
+    return f"{name}: {model} ({baselines}) over {values.examples:,} examples{true}"
 
 
 def definition_table(definition: ProfileDefinition) -> Table:

@@ -6,6 +6,15 @@ do no I/O, so that `_sync` and `_async` differ in nothing but how they wait.
 
 from ._async import AsyncDeltaStream, AsyncProfileClient
 from ._deltas import apply_delta
+from ._metrics import Contender, TargetMetrics
 from ._sync import DeltaStream, ProfileClient
 
-__all__ = ["AsyncDeltaStream", "AsyncProfileClient", "DeltaStream", "ProfileClient", "apply_delta"]
+__all__ = [
+    "AsyncDeltaStream",
+    "AsyncProfileClient",
+    "Contender",
+    "DeltaStream",
+    "ProfileClient",
+    "TargetMetrics",
+    "apply_delta",
+]

@@ -13,8 +13,8 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 
 from ..contracts import Profile, ProfileDelta
-from ..models import MetricValues
 from ._deltas import DeltaReading, reading_of
+from ._metrics import TargetMetrics
 from ._reader import Flow, Moment, Reader, Request, T, address_of, open_redis, redis_unavailable
 
 
@@ -47,9 +47,13 @@ class AsyncProfileClient:
         """Profiles of many users; as `ProfileClient.get_many`."""
         return await self._run(self._reader.get_many(user_ids, now, fields))
 
-    async def metrics(self) -> dict[str, MetricValues]:
+    async def metrics(self) -> dict[str, TargetMetrics]:
         """How good the targets' predictions have been; as `ProfileClient.metrics`."""
         return await self._run(self._reader.metrics())
+
+    async def partition_metrics(self) -> dict[int, dict[str, TargetMetrics]]:
+        """As `ProfileClient.partition_metrics`."""
+        return await self._run(self._reader.partition_metrics())
 
     def deltas(
         self, *, group: str | None = None, from_beginning: bool = False, timeout_s: float | None = None

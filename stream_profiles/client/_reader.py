@@ -7,19 +7,18 @@ call that blocks), is sent the outcome, and returns the result. `_sync` and `_as
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
-import msgspec
 import redis.exceptions
 from redis.backoff import NoBackoff
 
 from .._suggestions import did_you_mean
 from ..contracts import Profile, ProfileDelta
 from ..errors import RedisUnavailable, SettingsError, StateError
-from ..models import BinaryMetrics, MetricValues
 from ..names import Names
+from ._metrics import Report, Reports, TargetMetrics, merge, model_names, read_reports
 from ._schema import META, Schema, Stored
 
 T = TypeVar("T")
@@ -89,17 +88,46 @@ class Reader:
             found.update(zip(some, profiles, strict=True))
         return found
 
-    def metrics(self) -> Flow[dict[str, MetricValues]]:
+    def metrics(self) -> Flow[dict[str, TargetMetrics]]:
         """The targets' metrics, all partitions merged."""
-        [partitions] = yield [("HGETALL", self.names.redis_metrics)]
-        merged: dict[str, BinaryMetrics] = {}
+        partitions, names = yield from self._reports()
+        by_target: dict[str, list[Report]] = {}
+        for reports in partitions.values():
+            for target, report in reports.items():
+                by_target.setdefault(target, []).append(report)
+        return self._merged(by_target, names)
+
+    def partition_metrics(self) -> Flow[dict[int, dict[str, TargetMetrics]]]:
+        """The targets' metrics, by partition."""
+        partitions, names = yield from self._reports()
+        return {
+            number: self._merged({target: [report] for target, report in reports.items()}, names)
+            for number, reports in partitions.items()
+        }
+
+    def _reports(self) -> Flow[tuple[dict[int, Reports], dict[str, list[str]]]]:
+        """Of each partition the reports, by target; of each target what its models are called, where that is known."""
+        key = self.names.redis_metrics
+        fields, raw = yield [("HGETALL", key), ("GET", self.names.redis_description)]
+        self._take(raw)
+        described = {} if self._schema is None else self._schema.described
         try:
-            for _, states in sorted(partitions.items()):
-                for target, state in msgspec.json.decode(states).items():
-                    merged.setdefault(target, BinaryMetrics()).merge(BinaryMetrics(state))
-        except (msgspec.MsgspecError, ValueError, TypeError, AttributeError) as error:
-            raise StateError(f"{self.names.redis_metrics} of Redis at {self.address} is not metrics: {error}") from None
-        return {target: metrics.values() for target, metrics in merged.items()}
+            partitions = read_reports(fields)
+        except StateError as error:
+            raise StateError(f"{key} of Redis at {self.address} is not metrics: {error}") from None
+        return partitions, {target: model_names(field) for target, field in described.items()}
+
+    def _merged(
+        self, by_target: Mapping[str, list[Report]], names: Mapping[str, list[str]]
+    ) -> dict[str, TargetMetrics]:
+        merged = {}
+        for target, reports in by_target.items():
+            try:
+                merged[target] = merge(reports, names.get(target, ()))
+            except StateError as error:
+                key = self.names.redis_metrics
+                raise StateError(f"{key} of Redis at {self.address} is not metrics: {target}: {error}") from None
+        return merged
 
     def delta(self, message: bytes) -> Flow[ProfileDelta]:
         """A delta, its embeddings as arrays."""

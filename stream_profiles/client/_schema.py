@@ -62,8 +62,9 @@ class Schema:
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         try:
-            described = _decode_json(raw)["fields"]
-            self.fields = {name: _Field(name, field) for name, field in described.items()}
+            #: Each field's kind and configuration.
+            self.described: dict[str, Any] = _decode_json(raw)["fields"]
+            self.fields = {name: _Field(name, field) for name, field in self.described.items()}
         except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
             raise StateError(f"it is not a description of profiles: {error}") from None
         self._by_key = [(name.encode(), field) for name, field in self.fields.items()]

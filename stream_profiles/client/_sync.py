@@ -12,8 +12,8 @@ import redis.exceptions
 from redis.retry import Retry
 
 from ..contracts import Profile, ProfileDelta
-from ..models import MetricValues
 from ._deltas import DeltaReading, reading_of
+from ._metrics import TargetMetrics
 from ._reader import Flow, Moment, Reader, Request, T, address_of, open_redis, redis_unavailable
 
 
@@ -78,9 +78,19 @@ class ProfileClient:
         """
         return self._run(self._reader.get_many(user_ids, now, fields))
 
-    def metrics(self) -> dict[str, MetricValues]:
-        """How good the targets' predictions have been, by target, over all partitions; empty when none was made."""
+    def metrics(self) -> dict[str, TargetMetrics]:
+        """How good the targets' predictions have been, by target, over all partitions; empty when none was made.
+
+        Examples:
+            >>> buys_soon = client.metrics()["buys_soon"]  # doctest: +SKIP
+            >>> buys_soon.model.log_loss, buys_soon.prevalence.log_loss, buys_soon.last_label.log_loss  # doctest: +SKIP
+            (0.31, 0.46, 0.93)
+        """
         return self._run(self._reader.metrics())
+
+    def partition_metrics(self) -> dict[int, dict[str, TargetMetrics]]:
+        """As `metrics`, of each partition by itself: each has models of its own."""
+        return self._run(self._reader.partition_metrics())
 
     def deltas(
         self, *, group: str | None = None, from_beginning: bool = False, timeout_s: float | None = None

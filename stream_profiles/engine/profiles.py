@@ -85,7 +85,7 @@ class ProfileGroup:
     def estimated_bytes(self, owned: Owned) -> int:
         """How large the changelog batch of a partition may become."""
         part = self.parts.get(owned)
-        return 0 if part is None else part.estimated_bytes
+        return 0 if part is None else part.estimated_bytes + owned.partition.timed_bytes
 
 
 class ProfileAgent:
@@ -190,29 +190,51 @@ class ProfileAgent:
             log.exception("the definition failed on event %s", event.event_id)
             self._set_aside(record, group, owned, f"the definition failed: {type(error).__name__}: {error}")
             return
-        user = event.user_id
+        finally:
+            # Also when it failed: the clock has moved, and these profiles are in the group's changelog batch.
+            for timed in partition.take_timed():
+                self._note(timed, part)
         if isinstance(result, Change):
             stats.outcomes["applied"] += 1
-            part.deltas.append((user.encode(), self._encode_delta(result)))
-            known = part.updates.get(user)
-            if known is None:
-                part.updates[user] = (0 if result.snapshot else result.version - 1, result.changed)
-                part.estimated_bytes += partition.stored_bytes(user) + 1024
-            elif result.snapshot:
-                part.updates[user] = (0, result.changed)
-            else:
-                known[1].update(result.changed)
+            self._note(result, part)
             part.estimated_bytes += 4 * len(record.value)
-            for name, reason in result.failed.items():
-                stats.failed_fields[name] += 1
-                log.warning("field %s failed on event %s and stays as it was: %s", name, event.event_id, reason)
             return
+        user = event.user_id
         stats.outcomes[result.value] += 1
         if result is Skipped.REPLAYED and user not in part.updates:
             # Perhaps the last owner died before it wrote this profile to Redis.
             profile = partition.published(user)
             if profile is not None:
                 part.updates[user] = (0, profile)
+
+    def _note(self, change: Change, part: _Part) -> None:
+        """Take a change into the group."""
+        user, stats = change.user_id, self._stats
+        part.deltas.append((user.encode(), self._encode_delta(change)))
+        known = part.updates.get(user)
+        if known is None:
+            part.updates[user] = (0 if change.snapshot else change.version - 1, change.changed)
+            part.estimated_bytes += part.owned.partition.stored_bytes(user) + 1024
+        elif change.snapshot:
+            part.updates[user] = (0, change.changed)
+        else:
+            known[1].update(change.changed)
+        for name, reason in change.failed.items():
+            stats.failed_fields[name] += 1
+            log.warning("field %s failed on event %s and stays as it was: %s", name, change.event_id, reason)
+
+    def publish_timed(self, owned: Owned) -> None:
+        """Write to Redis again what time alone changed in the last write of a partition that was just recovered.
+
+        Whoever made that write may have died between the changelog and Redis. For a user with an event of their own the
+        event comes again and brings the profile to Redis; for these users none may ever come.
+        """
+        part = self.commit.forming.part(owned)
+        for user in owned.partition.take_over_timed():
+            profile = owned.partition.published(user)
+            if profile is not None:
+                part.updates[user] = (0, profile)
+                self.commit.notify()
 
     def _event(self, record: Any, partition: int) -> Event:
         value = record.value or b""

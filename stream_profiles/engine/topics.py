@@ -40,9 +40,10 @@ class TopicState(Struct, frozen=True):
 
 
 def plan_topics(names: Names, settings: Settings) -> list[TopicPlan]:
-    """All topics of a definition: inputs, events, changelog, deltas, dead letters."""
+    """All topics of a definition: inputs, events, changelog, deltas, dead letters, the models' metrics."""
     record_bytes = str(settings.max_record_bytes + 524_288)
     letter_bytes = str(2 * settings.max_record_bytes + 524_288)
+    batch_bytes = str(settings.max_batch_bytes + 65_536)
     kept = {"cleanup.policy": "delete"}
     plans = [
         TopicPlan(
@@ -55,7 +56,7 @@ def plan_topics(names: Names, settings: Settings) -> list[TopicPlan]:
             settings.partitions,
             {
                 "cleanup.policy": "compact",
-                "max.message.bytes": str(settings.max_batch_bytes + 65_536),
+                "max.message.bytes": batch_bytes,
                 # Small segments are compacted sooner, so that a recovery reads less.
                 "segment.bytes": str(128 * 1024 * 1024),
                 "min.cleanable.dirty.ratio": "0.3",
@@ -71,6 +72,18 @@ def plan_topics(names: Names, settings: Settings) -> list[TopicPlan]:
             names.dead_letters,
             settings.partitions,
             {**kept, "retention.ms": str(to_ms(settings.dead_letters_retention)), "max.message.bytes": letter_bytes},
+        ),
+        TopicPlan(
+            names.model_metrics,
+            1,
+            {
+                "cleanup.policy": "compact",
+                "max.message.bytes": batch_bytes,
+                # Little is ever read of it: the latest report of each partition.
+                "segment.bytes": str(32 * 1024 * 1024),
+                "delete.retention.ms": str(_DAY_MS),
+            },
+            exact=False,
         ),
     ]
     inputs = settings.inputs_of(names)
@@ -124,7 +137,7 @@ def check_topics(client: KafkaAdminClient, plans: list[TopicPlan]) -> list[Topic
         elif plan.config["cleanup.policy"] == "compact":
             policy, limit = configs[plan.name]["cleanup.policy"], int(configs[plan.name]["max.message.bytes"])
             if policy != "compact":
-                problem = f"has cleanup.policy {policy}, not compact: it would forget profiles"
+                problem = f"has cleanup.policy {policy}, not compact: it would forget what it is to keep"
             elif limit < wanted_bytes:
                 problem = f"takes batches of {limit:,} bytes (max.message.bytes), not {wanted_bytes:,}"
         states.append(TopicState(plan, count, problem))

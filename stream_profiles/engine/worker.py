@@ -32,6 +32,7 @@ from .commit import STALLED_S
 from .intake import IntakeAgent
 from .producer import BatchProducer
 from .profiles import ProfileAgent
+from .reports import ReportPublisher, every
 from .stats import Stats
 from .table import Owned, ProfileTable
 from .topics import admin, plan_topics, require_topics
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 _HEARTBEAT_S = 2.0
 _PUBLISH_S = 1.0
+#: Between two reports of a partition on the topic, at least.
+_REPORT_S = 5.0
 _STOP_STEP_S = 10.0
 _GC_THRESHOLD = 50_000
 #: A worker that could not write for this share of the session timeout gives its partitions back unwritten.
@@ -119,7 +122,7 @@ class Worker:
             if self.role is not Role.INTAKE:
                 keyed = [source for source in sources if source.keyed]
                 tasks.append(self._add_profiles(producer, partitioner, client, keyed))
-                tasks.append(asyncio.create_task(self._publish(client), name="publish"))
+                tasks.append(asyncio.create_task(self._publish(client, producer), name="publish"))
             tasks.append(asyncio.create_task(self._report(), name="report"))
             tasks.append(asyncio.create_task(self._beat(), name="heartbeat"))
             for app in self._apps:
@@ -200,6 +203,10 @@ class Worker:
         profiles = sum(len(owned.partition) for owned in ready)
         numbers = ", ".join(str(owned.number) for owned in sorted(ready, key=lambda owned: owned.number))
         log.info("ready: %s profiles in partitions %s", f"{profiles:,}", numbers)
+        for owned in ready:
+            for problem in owned.partition.unreadable:
+                log.warning("partition %s: the model of %s begins anew", owned.number, problem)
+            agent.publish_timed(owned)
         if self._refresh_redis:
             task = asyncio.create_task(self._refresh(agent, ready))
             self._refreshing.add(task)
@@ -315,23 +322,17 @@ class Worker:
                 file.touch()
             await asyncio.sleep(_HEARTBEAT_S)
 
-    async def _publish(self, client: redis.asyncio.Redis) -> None:
-        """Keep in Redis what readers need besides profiles: what the fields are, and the targets' metrics."""
+    async def _publish(self, client: redis.asyncio.Redis, producer: BatchProducer) -> None:
+        """Keep up to date what readers need besides profiles: what the fields are, and how good the models are."""
         assert self.table is not None
         description = msgspec.json.encode(self.definition.describe())
-        while True:
-            await asyncio.sleep(_PUBLISH_S)
-            fields: dict[Any, Any] = {
-                str(number): msgspec.json.encode(owned.partition.metrics())
-                for number, owned in self.table.profiles.owned.items()
-                if owned.active
-            }
-            try:
-                await client.set(self.names.redis_description, description)
-                if fields and self.definition.targets:
-                    await client.hset(self.names.redis_metrics, mapping=fields)
-            except (redis.exceptions.RedisError, OSError) as error:
-                log.debug("description and metrics not published: %s", error)
+        reports = ReportPublisher(self.names, self.table.profiles.owned, client, producer)
+        # Side by side: while Kafka is away, what is for Redis gets there.
+        await asyncio.gather(
+            every(_PUBLISH_S, lambda: client.set(self.names.redis_description, description)),
+            every(_PUBLISH_S, reports.to_redis),
+            every(_REPORT_S, reports.to_topic),
+        )
 
 
 async def _in_time(step: Awaitable[Any], what: str) -> None:

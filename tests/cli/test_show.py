@@ -6,15 +6,18 @@ import io
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
 
 from stream_profiles import Partition, Profile, ProfileDelta, ProfileUpdater
 from stream_profiles.cli import show
+from stream_profiles.client import TargetMetrics
+from stream_profiles.client._metrics import Report, merge
 from stream_profiles.definition import load_definition
 from stream_profiles.dev.shop import shop_events
-from stream_profiles.models import BinaryMetrics
+from stream_profiles.models.metrics import Evaluation
 
 SHOP = load_definition(str(Path(__file__).parents[2] / "examples" / "shop.py"))
 
@@ -45,12 +48,29 @@ def profile(values: dict[str, Any], user: str = "ada") -> Profile:
             {"count": 3, "events": 8, "seconds": 300.0, "mean_seconds": 660.0, "active": False, "at": 0},
             "3 in all, the last 8 events in 5 min, 11 min on average",
         ),
+        (
+            {
+                "count": 3,
+                "start": 0,
+                "events": 8,
+                "seconds": 300.0,
+                "mean_seconds": 660.0,
+                "mean_events": 2.5,
+                "bounce_rate": 0.5,
+                "active": True,
+                "last_7d": 2,
+                "at": 0,
+                "then": {"active": [[1, False]], "last_7d": [[2, 0]]},
+            },
+            "3 in all, now 8 events in 5 min, 11 min and 2.5 events on average, 50% with one event, 2 (last 7d)",
+        ),
+        ({"last_seconds": None, "mean_seconds": 60.0, "at": 0}, "last_seconds none, mean 1 min"),
         (["a", "b"], "a, b"),
         ("DE", "DE"),
         (1234.5, "1,234"),
         (np.arange(8, dtype="<f4"), "8 numbers: +0.00 +1.00 +2.00 +3.00 +4.00 +5.00 …"),
         ({"own": "kind", "flag": True, "half": 0.5}, "own kind, flag, half 0.5"),
-        (None, "None"),
+        (None, "none"),
     ],
 )
 def test_values_in_words(value: Any, text: str) -> None:
@@ -117,14 +137,49 @@ def test_a_change_is_a_line() -> None:
     assert show.delta_line(delta).plain == "ada v7 1970-01-01 00:00:00 UTC  views 2 in all; country DE; city is gone"
 
 
+def metrics_of(evaluation: Evaluation) -> TargetMetrics:
+    report = {"evaluation": evaluation.state(), "examples": evaluation.values().model.examples}
+    return merge([msgspec.convert(report, Report)])
+
+
 def test_metrics_before_and_after_both_outcomes_were_seen() -> None:
-    metrics = BinaryMetrics()
-    assert show.metrics_line("buys", metrics.values()) == "buys: 0 examples"
-    for number in range(100):
-        metrics.update(0.9 if number % 4 == 0 else 0.1, number % 4 == 0)
-    line = show.metrics_line("buys", metrics.values())
-    assert line.startswith("buys: AUC 1.000, log-loss 0.105, calibration error 0.")
-    assert line.endswith(" over 100 examples, 25.0% true")
+    evaluation = Evaluation("binary")
+    assert show.metrics_line("buys", metrics_of(evaluation)) == "buys: 0 examples"
+    evaluation.update(0.9, True)
+    assert show.metrics_line("buys", metrics_of(evaluation)) == "buys: 1 examples"
+    for number in range(1, 100):
+        evaluation.update(0.9 if number % 4 == 0 else 0.1, number % 4 == 0, number % 2 == 0)
+    values: Any = evaluation.values()
+    prevalence = f"{values.prevalence.roc_auc:.3f}, {values.prevalence.log_loss:.3f}"
+    last_label = f"{values.last_label.roc_auc:.3f}, {values.last_label.log_loss:.3f}"
+    assert show.metrics_line("buys", metrics_of(evaluation)) == (
+        f"buys: AUC 1.000, log-loss 0.105 (prevalence {prevalence}; last label {last_label}) "
+        "over 100 examples, 25.0% true"
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "examples", "line"),
+    [
+        ("multiclass", [], "t: 0 examples"),
+        (
+            "multiclass",
+            [({"a": 0.5, "b": 0.5}, "a", "b")] * 4,
+            "t: accuracy 100.0%, log-loss 0.693 (prevalence 75.0%, 8.635; last label 0.0%, 12.089) over 4 examples",
+        ),
+        ("regression", [], "t: 0 examples"),
+        (
+            "regression",
+            [(9.0, 10.0, None), (12.5, 10.0, 7.0)],
+            "t: mean absolute error 1.75 (prevalence 5; last label 6.5) over 2 examples",
+        ),
+    ],
+)
+def test_metrics_of_other_tasks(task: str, examples: list[Any], line: str) -> None:
+    evaluation = Evaluation(task)
+    for prediction, label, last_label in examples:
+        evaluation.update(prediction, label, last_label)
+    assert show.metrics_line("t", metrics_of(evaluation)) == line
 
 
 def test_a_definition_is_shown_whole_however_narrow_the_terminal() -> None:

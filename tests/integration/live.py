@@ -12,15 +12,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import redis
 
-from stream_profiles import Event, Partition, ProfileDefinition, ProfileUpdater
+from stream_profiles import Change, Event, Partition, ProfileDefinition, ProfileUpdater
 from stream_profiles.contracts import DeadLetter, ProfileDelta
 from stream_profiles.definition import load_definition
 from stream_profiles.dev.servers import EmbeddedServers
@@ -29,11 +30,13 @@ from stream_profiles.engine.producer import BatchProducer
 from stream_profiles.engine.topics import admin, create_topics, plan_topics
 from stream_profiles.mapping import Dropped, EventMapping
 from stream_profiles.names import Names
+from stream_profiles.partition import Record
 from stream_profiles.partitioner import Partitioner
 from stream_profiles.replay.files import BadRow, open_rows
 from stream_profiles.replay.lag import ConsumerLag
 from stream_profiles.settings import load_settings
-from stream_profiles.sinks.redis import encode_fields
+from stream_profiles.sinks.deltas import encode_delta
+from stream_profiles.sinks.redis import Fields, encode_fields
 
 ROOT = Path(__file__).parents[2]
 RETAIL = ROOT.parent / "shared" / "data" / "online_retail.csv.gz"
@@ -57,6 +60,62 @@ def real_events(count: int) -> list[Event]:
     return events
 
 
+class Oracle:
+    """What a deployment should have made of some events.
+
+    Parameters:
+        definition: Of the profiles.
+        partitions: How many there are.
+    """
+
+    def __init__(self, definition: ProfileDefinition, partitions: int) -> None:
+        self._partitioner = Partitioner(partitions)
+        self._changelog: list[list[Record]] = [[] for _ in range(partitions)]
+        #: All changes in their order, and which of them time alone made.
+        self.changes: list[Change] = []
+        self.timed: list[Change] = []
+        #: Every user's deltas, as messages.
+        self.deltas: dict[str, list[bytes]] = defaultdict(list)
+        self.use(definition)
+
+    def use(self, definition: ProfileDefinition) -> None:
+        """Go on with another definition, from what the one before has left in the changelog."""
+        self.definition, updater = definition, ProfileUpdater(definition)
+        self.partitions = [Partition(updater) for _ in self._changelog]
+        for partition, records in zip(self.partitions, self._changelog, strict=True):
+            for key, value in records:
+                partition.restore(key, value)
+            partition.restored()
+
+    def stop(self) -> None:
+        """Write what is not written yet."""
+        for partition, records in zip(self.partitions, self._changelog, strict=True):
+            records += partition.take()
+
+    def apply(self, events: Iterable[Event]) -> Oracle:
+        for event in events:
+            partition = self.partitions[self._partitioner(event.user_id.encode())]
+            change = partition.apply(event)
+            timed = partition.take_timed()
+            self.timed += timed
+            for each in (*timed, change):
+                if isinstance(each, Change):
+                    self.changes.append(each)
+                    self.deltas[each.user_id].append(encode_delta(self.definition.name, each))
+        return self
+
+    def profiles(self) -> dict[str, Fields]:
+        """Every profile as Redis should have it."""
+        profiles = {}
+        for partition in self.partitions:
+            for user in partition.users():
+                state, published = partition.state(user), partition.published(user)
+                assert state is not None and published is not None
+                meta = {"_version": str(state.version).encode(), "_event_time": str(state.last_time).encode()}
+                profiles[user] = encode_fields(published) | meta
+        return profiles
+
+
 class Live:
     """Topics, keys and workers of one definition, which is the example shop under a name of its own."""
 
@@ -68,7 +127,9 @@ class Live:
         self.workers: list[subprocess.Popen[bytes]] = []
         self.log = folder / "workers.log"
         self.environment: dict[str, str] = {}
-        self.use_definition((ROOT / "examples" / "shop.py").read_text().replace('"shop",', f'"{name}",', 1))
+        #: Who the events are of, by their ids.
+        self._users: dict[str, str] = {}
+        self.use_definition(self.example(ROOT / "examples" / "shop.py"))
         self.create_topics()
 
     def create_topics(self) -> None:
@@ -82,6 +143,10 @@ class Live:
             client.delete_topics(names)
             self.wait_until(lambda: not set(names) & set(client.list_topics()), "deleted")
         self.create_topics()
+
+    def example(self, file: Path) -> str:
+        """The source of a definition called "shop", under the name of this deployment."""
+        return file.read_text().replace('"shop",', f'"{self.names.definition}",', 1)
 
     def use_definition(self, source: str) -> None:
         """What workers started from now on run, and the oracle of `assert_exact`."""
@@ -106,6 +171,11 @@ class Live:
         self.workers.append(process)
         return process
 
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """End a worker as a power cut does."""
+        process.kill()
+        process.wait()
+
     def stop(self, process: subprocess.Popen[bytes]) -> int:
         """Stop a worker as a deployment does; returns its exit code."""
         process.send_signal(signal.SIGTERM)
@@ -113,8 +183,7 @@ class Live:
 
     def kill_all(self) -> None:
         for process in self.workers:
-            process.kill()
-            process.wait()
+            self.kill(process)
         self.redis.close()
 
     def wait_until(self, condition: Any, what: str, timeout_s: float = 60.0) -> None:
@@ -142,6 +211,8 @@ class Live:
     def feed(self, events: Iterable[Event]) -> None:
         """Send events to the input topic, keyed by user."""
         encode = msgspec.json.encode
+        events = list(events)
+        self._users.update((event.event_id, event.user_id) for event in events)
         self.feed_raw([(event.user_id.encode(), encode(event)) for event in events])
 
     def feed_raw(self, records: Sequence[tuple[bytes, bytes]], topic: str | None = None) -> None:
@@ -166,20 +237,30 @@ class Live:
 
     # -- what came of them -------------------------------------------------------------------------------------------
 
-    def oracle(self, events: Iterable[Event]) -> dict[str, dict[str, bytes]]:
+    def follow(self, events: Iterable[Event]) -> Oracle:
+        """What the workers should have made of the events."""
+        return Oracle(self.definition, self.settings.partitions).apply(events)
+
+    def oracle_partitions(self, events: Iterable[Event]) -> list[Partition]:
+        """The partitions as the workers should have them."""
+        return self.follow(events).partitions
+
+    def oracle(self, events: Iterable[Event]) -> dict[str, Fields]:
         """Every profile as Redis should have it."""
-        updater, partitioner = ProfileUpdater(self.definition), Partitioner(self.settings.partitions)
-        partitions = [Partition(updater) for _ in range(self.settings.partitions)]
-        for event in events:
-            partitions[partitioner(event.user_id.encode())].apply(event)
-        profiles = {}
-        for partition in partitions:
-            for user in partition.users():
-                state, published = partition.state(user), partition.published(user)
-                assert state is not None and published is not None
-                meta = {"_version": str(state.version).encode(), "_event_time": str(state.last_time).encode()}
-                profiles[user] = encode_fields(published) | meta
-        return profiles
+        return self.follow(events).profiles()
+
+    def partitions(self) -> list[Partition]:
+        """The partitions as the changelog has them."""
+        updater = ProfileUpdater(self.definition)
+        restored = []
+        for records in self._read(self.names.changelog).values():
+            partition = Partition(updater)
+            for key, value in records:
+                assert key is not None
+                partition.restore(key, value)
+            partition.restored()
+            restored.append(partition)
+        return restored
 
     def in_redis(self) -> dict[str, dict[str, bytes]]:
         """Every profile as Redis has it."""
@@ -214,7 +295,9 @@ class Live:
                 continue
             assert delta.version == version + 1
             sent[delta.user_id, delta.version] = value
-            latest = max(delta.event_time, int(profile.get("_event_time", b"0")))
+            latest = int(profile.get("_event_time", b"0"))
+            if self._users.get(delta.event_id, delta.user_id) == delta.user_id:  # else it only moved the clock
+                latest = max(latest, delta.event_time)
             if delta.snapshot:
                 profile.clear()
             for name in delta.removed:
@@ -226,20 +309,37 @@ class Live:
 
     def assert_exact(self, events: Sequence[Event]) -> None:
         """Redis and the deltas hold exactly what the oracle says."""
-        expected = self.oracle(events)
+        self.assert_follows(self.follow(events))
+
+    def assert_follows(self, oracle: Oracle) -> None:
+        expected = oracle.profiles()
         assert_same(self.in_redis(), expected)
         assert_same(self.from_deltas(), expected)
+        assert self.deltas() == oracle.deltas
+
+    def deltas(self) -> dict[str, list[bytes]]:
+        """Every user's deltas as messages; of those with the same version the first."""
+        found: dict[str, dict[int, bytes]] = defaultdict(dict)
+        decoder = msgspec.json.Decoder(ProfileDelta)
+        for _, value in self.records(self.names.deltas):
+            delta = decoder.decode(value)
+            found[delta.user_id].setdefault(delta.version, value)
+        return {user: list(versions.values()) for user, versions in found.items()}
 
     def dead_letters(self) -> list[DeadLetter]:
         return [msgspec.json.decode(value, type=DeadLetter) for _, value in self.records(self.names.dead_letters)]
 
     def records(self, topic: str) -> list[tuple[bytes | None, bytes]]:
         """All records of a topic, partition by partition."""
+        return list(chain.from_iterable(self._read(topic).values()))
+
+    def _read(self, topic: str) -> dict[int, list[tuple[bytes | None, Any]]]:
+        """All records of a topic by partition."""
         from kafka import KafkaConsumer, TopicPartition
 
         ends = self._ends(topic)
         consumer = KafkaConsumer(bootstrap_servers=self.kafka, enable_auto_commit=False)
-        found = []
+        found: dict[int, list[tuple[bytes | None, Any]]] = {partition: [] for partition in ends}
         try:
             for partition, end in ends.items():
                 tp = TopicPartition(topic, partition)
@@ -247,7 +347,7 @@ class Live:
                 consumer.seek_to_beginning(tp)
                 while consumer.position(tp) < end:
                     for records in consumer.poll(timeout_ms=1000).values():
-                        found += [(record.key, record.value) for record in records]
+                        found[partition] += [(record.key, record.value) for record in records]
         finally:
             consumer.close()
         return found
@@ -257,8 +357,9 @@ class Live:
 
         consumer = KafkaConsumer(bootstrap_servers=self.kafka, enable_auto_commit=False)
         try:
-            partitions = [TopicPartition(topic, number) for number in range(self.settings.partitions)]
-            return {tp.partition: end for tp, end in consumer.end_offsets(partitions).items()}
+            partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+            ends = consumer.end_offsets(partitions)
+            return {tp.partition: ends[tp] for tp in partitions}
         finally:
             consumer.close()
 

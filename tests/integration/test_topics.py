@@ -86,9 +86,9 @@ def test_topics_are_created_as_planned(client: KafkaAdminClient, names: Names, s
     plans = plans_of(names, settings)
     created = create_topics(client, plans, 1)
     web, mine = f"{names.definition}-web", f"{names.definition}-mine"
-    assert created == [names.events, names.changelog, names.deltas, names.dead_letters, web, mine]
+    assert created == [names.events, names.changelog, names.deltas, names.dead_letters, names.model_metrics, web, mine]
     for plan in plans:
-        assert partitions(client, plan.name) == 3
+        assert partitions(client, plan.name) == (1 if plan.name == names.model_metrics else 3)
         found = config(client, plan.name)
         assert {name: found[name] for name in plan.config} == plan.config
     for topic, days in ((names.events, 2), (names.deltas, 3), (names.dead_letters, 4), (web, 2), (mine, 2)):
@@ -97,6 +97,7 @@ def test_topics_are_created_as_planned(client: KafkaAdminClient, names: Names, s
     changelog = config(client, names.changelog)
     assert changelog["cleanup.policy"] == "compact", "the profiles' state is kept for ever"
     assert int(changelog["max.message.bytes"]) > 2_000_000
+    assert config(client, names.model_metrics)["cleanup.policy"] == "compact", "the latest of each partition is kept"
     assert int(config(client, names.events)["max.message.bytes"]) > 100_000
     assert int(config(client, names.dead_letters)["max.message.bytes"]) > 4 / 3 * 100_000, "a letter is base64"
 
@@ -107,7 +108,9 @@ def test_creating_again_changes_nothing(client: KafkaAdminClient, names: Names, 
     before = require_topics(client, plans)
     assert create_topics(client, plans, 1) == []
     assert require_topics(client, plans) == before
-    assert all(state.problem == "" and state.partitions == 3 for state in check_topics(client, plans))
+    assert all(
+        state.problem == "" and state.partitions == state.plan.partitions for state in check_topics(client, plans)
+    )
 
 
 def test_only_what_is_missing_is_created(client: KafkaAdminClient, names: Names, settings: Settings) -> None:
@@ -115,7 +118,7 @@ def test_only_what_is_missing_is_created(client: KafkaAdminClient, names: Names,
     create_topics(client, plans[:2], 1)
     states = check_topics(client, plans)
     assert [state.plan for state in states] == plans
-    assert [state.problem for state in states] == ["", "", *["does not exist"] * 4]
+    assert [state.problem for state in states] == ["", "", *["does not exist"] * 5]
     assert create_topics(client, plans, 1) == [plan.name for plan in plans[2:]]
 
 
@@ -152,6 +155,19 @@ def test_an_input_that_is_not_keyed_may_have_any_number_of_partitions(
     create(client, f"{names.definition}-web", 7)
     create_topics(client, plans, 1)
     assert require_topics(client, plans).keys() == {plan.name for plan in plans}
+
+
+def test_the_metrics_topic_may_have_more_partitions_and_must_be_compacted(
+    client: KafkaAdminClient, names: Names, settings: Settings
+) -> None:
+    plans = plans_of(names, settings)
+    create(client, names.model_metrics, 2, **{"cleanup.policy": "compact", "max.message.bytes": "9000000"})
+    create_topics(client, plans, 1)
+    assert require_topics(client, plans).keys() == {plan.name for plan in plans}
+    delete(client, names.model_metrics)
+    create(client, names.model_metrics, 1, **{"max.message.bytes": "9000000"})
+    with pytest.raises(TopicError, match=rf"{names.model_metrics} has cleanup\.policy delete, not compact"):
+        require_topics(client, plans)
 
 
 def test_a_keyed_input_must_have_as_many_partitions(client: KafkaAdminClient, names: Names, settings: Settings) -> None:
