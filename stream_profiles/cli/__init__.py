@@ -126,6 +126,93 @@ def replay(
 
 
 @app.command()
+def backfill(
+    files: Annotated[list[Path], typer.Argument(help="CSV, JSON lines or Parquet; .gz too.", show_default=False)],
+    definition: Definition = None,
+    mapping: Annotated[Path | None, typer.Option("--mapping", "-m", help="How rows become events (TOML).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write: .parquet or .csv.")] = None,
+    at: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet of users and times: write their features as of then.")
+    ] = None,
+    user_column: Annotated[str, typer.Option(help="Column of --at with the user's id.")] = "user_id",
+    time_column: Annotated[str, typer.Option(help="Column of --at with the time: ISO, or ms since 1970.")] = "time",
+    until: Annotated[
+        str | None, typer.Option(help="Leave out events from this time on: ISO, or ms since 1970.")
+    ] = None,
+    partitions: Annotated[
+        int | None, typer.Option(help="Partitions of the deployment; those of the settings by default.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(help="Processes; one a core by default.")] = None,
+    rejects: Annotated[Path | None, typer.Option(help="File for rows that are no events, as JSON lines.")] = None,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Load the profiles into a deployment that has none, before workers start.")
+    ] = False,
+    config: Config = None,
+    broker: Broker = None,
+    redis: Redis = None,
+    data: Data = connect.DEFAULT_FOLDER,
+) -> None:
+    """Compute profiles, or features as of given times, from files: offline, by the code that runs live."""
+    from . import offline
+
+    logs.set_up(False)
+    offline.run_backfill(
+        connect.Deployment(config, folder=data, definition=definition, broker=broker, redis=redis),
+        files,
+        mapping,
+        out=out,
+        at=at,
+        user_column=user_column,
+        time_column=time_column,
+        until=until,
+        partitions=partitions,
+        processes=processes,
+        rejects=rejects,
+        warm=warm,
+    )
+
+
+@app.command(name="evaluate")
+def evaluate_command(
+    files: Annotated[list[Path], typer.Argument(help="CSV, JSON lines or Parquet; .gz too.", show_default=False)],
+    definition: Definition = None,
+    mapping: Annotated[Path | None, typer.Option("--mapping", "-m", help="How rows become events (TOML).")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", "-t", help="Report this target only; may be given again.")
+    ] = None,
+    partitions: Annotated[
+        int, typer.Option(help="Spread the users over so many partitions, each with models of its own.")
+    ] = 1,
+    until: Annotated[
+        str | None, typer.Option(help="Leave out events from this time on: ISO, or ms since 1970.")
+    ] = None,
+    slices: Annotated[int, typer.Option(help="Spans of time the stream is cut into.")] = 20,
+    html: Annotated[Path | None, typer.Option(help="Write the report as a page with plots.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Write every prediction and its label: .parquet or .csv.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    config: Config = None,
+) -> None:
+    """See how good a definition's predictions are on files of events, beside the baselines."""
+    from . import evaluate
+
+    logs.set_up(False)
+    evaluate.run_evaluate(
+        connect.Deployment(config, definition=definition),
+        files,
+        mapping,
+        targets=target or [],
+        partitions=partitions,
+        until=until,
+        slices=slices,
+        html=html,
+        as_json=as_json,
+        predictions=predictions,
+    )
+
+
+@app.command()
 def get(
     user: Annotated[str, typer.Argument(help="User id.")],
     definition: Definition = None,
@@ -168,6 +255,24 @@ def tail(
         limit=limit,
         as_json=as_json,
     )
+
+
+@app.command(name="models")
+def models_command(
+    definition: Definition = None,
+    name: Name = None,
+    config: Config = None,
+    redis: Redis = None,
+    data: Data = connect.DEFAULT_FOLDER,
+    partitions: Annotated[bool, typer.Option("--partitions", help="Show each partition's own models too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show how good the predictions have been: each target's model beside the baselines."""
+    from . import models
+
+    logs.set_up(False)
+    deployment = connect.Deployment(config, name=name, folder=data, definition=definition, redis=redis)
+    models.print_models(deployment, as_json=as_json, partitions=partitions)
 
 
 @topics_app.command("create")

@@ -1,0 +1,106 @@
+"""Partitions computed side by side, each in a process of its own, under one eye.
+
+Processes are spawned, not forked: a fork of a process with threads may hang. They end with this one, however it ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from ..errors import StreamProfilesError
+from .compute import Outcome, Task, compute
+
+_LOOK_SECONDS = 0.2
+#: As in a worker: profiles in memory are many objects without cycles.
+_GC_THRESHOLD = 50_000
+
+
+class _Stopped(Exception):
+    """Somebody else failed, or the user has had enough."""
+
+
+def compute_all(tasks: Sequence[Task], processes: int, show: Callable[[int], None]) -> list[Outcome]:
+    """Compute partitions, at most `processes` at a time; with one, in this process.
+
+    Parameters:
+        show: Called now and then with the number of events applied so far.
+
+    Returns:
+        The outcome of each task, in their order.
+
+    Raises:
+        StreamProfilesError: a process was killed.
+    """
+    if processes == 1:
+        return _compute_here(tasks, show)
+    context = multiprocessing.get_context("spawn")
+    stop, applied = context.Event(), context.Value("Q", 0)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(stop, applied))
+    try:
+        futures = [pool.submit(_compute_there, task) for task in tasks]
+        waiting: set[Future[Outcome]] = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            show(applied.value)
+            for future in done:
+                future.result()
+        return [future.result() for future in futures]
+    except BrokenProcessPool:
+        raise StreamProfilesError(
+            "a process that computed a partition was killed, perhaps because there was no memory left: "
+            "use fewer --processes, which hold less at a time"
+        ) from None
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _compute_here(tasks: Sequence[Task], show: Callable[[int], None]) -> list[Outcome]:
+    applied = 0
+
+    def tick(events: int) -> None:
+        nonlocal applied
+        applied += events
+        show(applied)
+
+    return [compute(task, tick) for task in tasks]
+
+
+_stop: Any = None
+_applied: Any = None
+
+
+def _begin(stop: Any, applied: Any) -> None:
+    """Set up a process."""
+    global _stop, _applied
+    _stop, _applied = stop, applied
+    # Ctrl-C reaches all processes of a terminal; the first one tells the others when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(_GC_THRESHOLD, 20, 50)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _compute_there(task: Task) -> Outcome:
+    return compute(task, _tick)
+
+
+def _tick(events: int) -> None:
+    if _stop.is_set():
+        raise _Stopped
+    with _applied.get_lock():
+        _applied.value += events
