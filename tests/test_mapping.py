@@ -177,6 +177,14 @@ class TestFields:
                 "item_id is not a whole"
             )
 
+    def test_a_property_can_be_made_a_number(self) -> None:
+        config = {"fields": {"properties.width": "width"}, "clean": {"properties.width": "number"}}
+        assert mapped({**EVENT, "width": " 2.50"}, **config).properties == {"width": 2.5}
+        assert mapped({**EVENT, "width": 3}, **config).properties == {"width": 3.0}
+        assert mapped({**EVENT, "width": ""}, **config).properties == {}
+        for value in ("wide", "nan", "1_000", True):
+            assert refused({**EVENT, "width": value}, **config) == f"properties.width is not a number: {value!r}"
+
     def test_values_are_translated_after_cleaning(self) -> None:
         config = {
             "clean": {"category": "integer"},
@@ -351,6 +359,11 @@ class TestFiles:
         one = MappingConfig(fields={"user_id": "a", "type": "b"})
         assert one.digest == MappingConfig(fields={"type": "b", "user_id": "a"}).digest
         assert one.digest != MappingConfig(fields={"type": "b", "user_id": "c"}).digest != MappingConfig().digest
+        assert MappingConfig(source={"row_number": "row"}).digest != MappingConfig().digest
+
+    def test_the_digest_of_what_an_earlier_release_could_say_is_as_it_was(self) -> None:
+        assert MappingConfig().digest == "5ecb4e4de335ffb9"
+        assert MappingConfig(source={"keep": ["a"]}, constants={"type": "view"}).digest == "0d98fc882cf9cdba"
 
     @pytest.mark.parametrize(
         ("config", "columns", "message"),

@@ -9,6 +9,7 @@ counts what it refuses. Each section is optional:
 delimiter = ";"              # of a CSV; "," by default, a tab for .tsv
 encoding = "cp1252"          # "utf-8" by default
 keep = ["colour"]            # columns that become properties by their name; true (the default: all others) or false
+row_number = "row"           # adds a column of this name: the row's number in its file, from 1
 
 [fields]                     # event field = where it comes from; a field that is not listed: from a column of its name
 user_id = "CustomerID"
@@ -27,9 +28,10 @@ plus = {column = "order", each = "1s"}                         # adds 1s times t
 [constants]
 type = "purchase"
 
-[clean]                      # integer strip lower upper comma absolute cut; one, or a list in order
+[clean]                      # integer number strip lower upper comma absolute cut; one, or a list in order
 user_id = "integer"          # "17850.0" -> "17850"
 price = "comma"              # "1.299,90" -> "1299.90"
+"properties.width" = "number"                                  # "2.50" -> 2.5; a CSV's properties are texts otherwise
 
 [values.category]            # after cleaning; a value that is not listed stays as it is
 "1" = "trousers"

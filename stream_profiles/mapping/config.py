@@ -96,6 +96,7 @@ class SourceConfig(_Section):
     delimiter: str | None = Field(default=None, min_length=1, max_length=1, description='Of a CSV; "," by default.')
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
     keep: bool | list[str] = Field(default=True, description="Columns nothing else names that become properties.")
+    row_number: str | None = Field(default=None, min_length=1, description="A column to add: each row's number.")
 
 
 class Source(_Section):
@@ -187,8 +188,11 @@ class MappingConfig(_Section):
             >>> MappingConfig().digest == MappingConfig(constants={"type": "view"}).digest
             False
         """
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        content = self.model_dump(mode="json")
+        if self.source.row_number is None:
+            # Remembered places of a release that did not have it go on to hold.
+            del content["source"]["row_number"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _first(names: Iterable[str]) -> str:

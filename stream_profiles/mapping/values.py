@@ -143,6 +143,11 @@ def _decimal_comma(name: str, value: Any) -> Any:
     return value.replace(".", "").replace(",", ".") if type(value) is str else value
 
 
+def _as_number(name: str, value: Any) -> Any:
+    """A number in a CSV is a text, and stays one in a property: nothing says what that is to be."""
+    return _number(name)(value)
+
+
 def _absolute(name: str, value: Any) -> Any:
     return abs(_number(name)(value))
 
@@ -162,6 +167,7 @@ CLEANERS: Mapping[str, Clean] = {
     "lower": _on_text(str.lower),
     "upper": _on_text(str.upper),
     "integer": _integer,
+    "number": _as_number,
     "comma": _decimal_comma,
     "absolute": _absolute,
     "cut": _cut,

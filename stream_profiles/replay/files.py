@@ -101,11 +101,11 @@ def open_rows(path: str | Path, source: SourceConfig | None = None) -> RowFile:
     """Open a file by its suffix.
 
     Parameters:
-        source: the `[source]` of the mapping: delimiter and encoding.
+        source: the `[source]` of the mapping: delimiter, encoding, and the column for the rows' numbers.
 
     Raises:
         SettingsError: there is no such file, its suffix is unknown, its content is not what the suffix says, or it is
-            empty.
+            empty; or it has a column already where the rows' numbers are to go.
 
     Examples:
         >>> import tempfile
@@ -117,6 +117,11 @@ def open_rows(path: str | Path, source: SourceConfig | None = None) -> RowFile:
         ('user', 'item') [[(2, {'user': 'u2', 'item': 'i2'})]]
     """
     path, source = Path(path), source if source is not None else SourceConfig()
+    rows = _open(path, source)
+    return rows if source.row_number is None else _NumberedFile(rows, source.row_number)
+
+
+def _open(path: Path, source: SourceConfig) -> RowFile:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     zipped = suffixes[-1:] == [".gz"]
     suffix = (suffixes[:-1] if zipped else suffixes)[-1:]
@@ -155,6 +160,33 @@ def stem(path: Path) -> str:
     """
     name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
     return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in _SUFFIXES else name
+
+
+class _NumberedFile(RowFile):
+    """Another file with one more column: the number of each row."""
+
+    def __init__(self, rows: RowFile, column: str) -> None:
+        super().__init__(rows.path)
+        self._rows, self._column = rows, column
+        if rows.columns is not None:
+            if column in rows.columns:
+                rows.close()
+                raise SettingsError(
+                    f"{rows.path.name} has a column {column!r} already; give row_number in the [source] of the mapping "
+                    "another name"
+                )
+            self.columns = (*rows.columns, column)
+
+    def chunks(self, skip: int = 0) -> Iterator[list[Row]]:
+        column = self._column
+        for chunk in self._rows.chunks(skip):
+            yield [(n, row if isinstance(row, BadRow) else {**row, column: n}) for n, row in chunk]
+
+    def rows_total(self) -> int | None:
+        return self._rows.rows_total()
+
+    def close(self) -> None:
+        self._rows.close()
 
 
 class _TextFile(RowFile):

@@ -88,6 +88,25 @@ def test_delimiters_and_encodings(tmp_path: Path) -> None:
     assert read(write(tmp_path / "g.CSV", "a\né\n".encode("cp1252")), encoding="cp1252") == [(1, {"a": "é"})]
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_rows_can_have_their_number_in_a_column(tmp_path: Path, name: str) -> None:
+    path = many(tmp_path / name, CHUNK_ROWS + 10)
+    plain, numbered = read(path), read(path, row_number="row")
+    assert numbered == [(number, {**row, "row": number}) for number, row in plain if isinstance(row, dict)]
+    assert read(path, CHUNK_ROWS + 5, row_number="row") == numbered[CHUNK_ROWS + 5 :]
+    with open_rows(path, SourceConfig(row_number="row")) as rows:
+        assert rows.columns in (None, ("user", "n", "row"))
+
+
+def test_a_bad_row_stays_bad_with_a_number(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.csv", "a,b\n1\n1,2\n")
+    rows = read(path, row_number="row")
+    assert isinstance(rows[0][1], BadRow)
+    assert rows[1] == (2, {"a": "1", "b": "2", "row": 2})
+    with pytest.raises(SettingsError, match=r"f\.csv has a column 'b' already; give row_number in the \[source\]"):
+        read(path, row_number="b")
+
+
 def test_a_row_with_too_few_or_too_many_cells_is_bad_alone(tmp_path: Path) -> None:
     rows = read(write(tmp_path / "f.csv", 'a,b\n1\n1,2\n1,"2",3\n'))
     assert rows[1] == (2, {"a": "1", "b": "2"})
