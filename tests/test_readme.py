@@ -169,13 +169,28 @@ def test_code_that_needs_servers_calls_what_the_client_has() -> None:
     assert calls >= 8
 
 
-def test_every_kind_of_field_has_a_chapter() -> None:
-    page = (ROOT / "docs" / "writing-definitions.md").read_text(encoding="utf-8")
-    chapters = set(re.findall(r"^### (.+)$", page, flags=re.MULTILINE))
-    described = {name for chapter in chapters for name in chapter.split(" and ")}
-    kinds = {name for name in features.__all__ if name != "Feature"} | {"Target", "BehaviourEmbedding"}
-    assert described == kinds & set(stream_profiles.__all__)
-    assert kinds <= {*features.__all__, *models.__all__}
+def chapters_of(page: str) -> set[str]:
+    """What the third-level headings of a page name."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return {
+        name
+        for chapter in re.findall(r"^### (.+)$", text, flags=re.MULTILINE)
+        for name in re.split(", | and ", chapter)
+    }
+
+
+def test_every_feature_has_a_chapter() -> None:
+    assert chapters_of("features.md") == set(features.__all__) - {"Feature"}
+    assert "BehaviourEmbedding" in chapters_of("writing-definitions.md")
+    assert set(features.__all__) <= set(stream_profiles.__all__)
+
+
+def test_every_label_model_and_transform_is_told_of() -> None:
+    told = "".join(
+        (ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("targets.md", "writing-definitions.md")
+    )
+    kinds = set(models.__all__) & set(stream_profiles.__all__) - {"Label", "Model", "Transform"}
+    assert {kind for kind in kinds if not re.search(rf"\b{kind}\b", told)} == set()
 
 
 # -- commands ----------------------------------------------------------------------------------------------------------
@@ -203,7 +218,10 @@ def test_every_command_in_a_container_is_one_the_parser_takes(words: list[str]) 
 
 def test_commands_are_found() -> None:
     shown = {tuple(words[:2]) for _, words in COMMANDS}
-    expected = {("stream-profiles", name) for name in ("worker", "get", "tail", "replay", "topics", "check")}
+    expected = {
+        ("stream-profiles", name)
+        for name in ("worker", "get", "tail", "replay", "topics", "check", "models", "evaluate", "backfill")
+    }
     assert expected | {("make", "demo"), ("make", "test"), ("docker", "compose")} <= shown
 
 
@@ -320,7 +338,7 @@ def test_the_table_of_topics_is_that_of_the_code() -> None:
 
 def test_every_topic_of_a_definition_called_shop_is_one() -> None:
     names = Names("shop")
-    known = {names.clicks, names.events, names.deltas, names.dead_letters, names.changelog}
+    known = {names.clicks, names.events, names.deltas, names.dead_letters, names.model_metrics, names.changelog}
     known |= {names.intake_group, names.profiles_group}
     for page in PAGES:
         found = set(re.findall(r"\bshop-[a-z-]+[a-z]", page.read_text(encoding="utf-8")))
