@@ -14,8 +14,10 @@ from stream_profiles import (
     First,
     Happens,
     Last,
+    Lifecycle,
     ProfileDefinition,
     RecentItems,
+    Segment,
     Sessions,
     Sum,
     Target,
@@ -34,6 +36,8 @@ shop = ProfileDefinition(
         Count("purchases", on="purchase", half_life=("1d", "30d")),
         TimeSince("last_purchase", on="purchase"),
         Sessions("sessions", gap="30m"),
+        # New, active, at risk, lost: it changes by the clock too, when nothing of them arrives.
+        Lifecycle("stage", new="7d", at_risk="30d", lost="90d"),
         # Money: what they spend, and at what price level they look and buy.
         Sum("spend", of="amount", on=("purchase", "refund"), half_life="30d"),
         EWMean("price", of="price", on=("view", "cart", "purchase"), half_life="7d"),
@@ -54,7 +58,12 @@ shop = ProfileDefinition(
             on=("view", "cart", "purchase"),
             inputs=("views", "carts", "purchases", "last_purchase", "spend"),
             every="10m",
+            explain=3,
         ),
+    ],
+    segments=[
+        # Who enters or leaves is in a delta at once.
+        Segment("likely_buyer", where="buys_soon.score > 0.2"),
     ],
     embeddings=[
         # Customers who meet the same items point the same way.

@@ -119,6 +119,11 @@ class RunningModel(ABC):
         """How many standard deviations each input is from its mean, where there are contributions; None elsewhere."""
         return None
 
+    def explained(self, inputs: Inputs) -> tuple[dict[str, float], dict[str, float]] | None:
+        """Contributions and deviations, for one that is asked for both at every prediction."""
+        contributions, deviations = self.contributions(inputs), self.deviations(inputs)
+        return None if contributions is None or deviations is None else (contributions, deviations)
+
     def importances(self) -> dict[str, float] | None:
         """How much each input has to say, all together 1; None where the model cannot tell."""
         return None

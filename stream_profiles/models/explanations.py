@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from heapq import nsmallest
 from typing import Any
 
 from ..durations import UNITS_MS
@@ -33,10 +34,12 @@ def reasons(contributions: Mapping[str, float], deviations: Mapping[str, float],
         ['last_purchase_seconds', -1.2, 'longer since last_purchase than usual (lowers it)']
         ['views_1d', 0.9, 'more views (1d) than usual']
     """
-    ranked = sorted((-abs(added), name) for name, added in contributions.items() if added and deviations.get(name, 0.0))
+    ranked = nsmallest(
+        top, [(-abs(added), name) for name, added in contributions.items() if added and deviations.get(name, 0.0)]
+    )
     return [
         [name, contributions[name], words(name, deviations[name] > 0, contributions[name] > 0, contributions)]
-        for _, name in ranked[:top]
+        for _, name in ranked
     ]
 
 

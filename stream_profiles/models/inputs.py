@@ -228,8 +228,10 @@ class CompiledInputs:
         for read in self._reads:
             numbers += read(slots, now)
         if self._all_logs:
-            return [*(log1p(x) if x >= 0.0 else -log1p(-x) for x in numbers), *own]
-        return [*(transform(x) for transform, x in zip(self._numbers, numbers, strict=True)), *own]
+            kept = [log1p(x) if x >= 0.0 else -log1p(-x) for x in numbers]
+        else:
+            kept = [transform(x) for transform, x in zip(self._numbers, numbers, strict=True)]
+        return [*kept, *own] if own else kept
 
     def expand(self, kept: Sequence[float], event_type: str) -> Inputs:
         """The inputs of what was kept."""

@@ -136,9 +136,8 @@ class Learner(Journaled):
         """What had most to say in the champion's prediction; None where the model cannot tell."""
         if self._scaler is not None:
             inputs = self._scale(inputs)
-        running = self.champion.running
-        contributions, deviations = running.contributions(inputs), running.deviations(inputs)
-        return None if contributions is None or deviations is None else reasons(contributions, deviations, top)
+        explained = self.champion.running.explained(inputs)
+        return None if explained is None else reasons(*explained, top)
 
     def learn(self, predictions: Predictions, inputs: Inputs, label: Any, last_label: Any, time: int) -> None:
         """Count how good the predictions were, then learn from the example.

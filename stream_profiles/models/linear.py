@@ -112,6 +112,8 @@ class _RunningLogistic(RunningModel):
         self._scale = Standardised(scale)
         self._line = Line(declared, optim.losses.Log(), line)
         self._weights = _Weights(declared.class_weights, counts)
+        #: The inputs that were predicted last, and what the scaler makes of them: an explanation is asked right after.
+        self._last: tuple[Inputs | None, Inputs] = (None, {})
 
     @property
     def intercept(self) -> float:
@@ -120,12 +122,14 @@ class _RunningLogistic(RunningModel):
     def predict(self, inputs: Inputs) -> float:
         """Probability of the label being true."""
         scaled = self._scale.transform_one(inputs)
+        self._last = (inputs, scaled)
         if self._line.averages:
             return sigmoid(self._line.predict(scaled))
         probability: float = self._line.river.predict_proba_one(scaled)[True]
         return probability
 
     def learn(self, inputs: Inputs, label: bool) -> None:
+        self._last = (None, {})
         self._scale.learn_one(inputs)
         self._line.learn(self._scale.transform_one(inputs), label, self._weights.learn(label))
         self.examples += 1
@@ -136,6 +140,12 @@ class _RunningLogistic(RunningModel):
     def contributions(self, inputs: Inputs) -> dict[str, float]:
         """Together with `intercept` the log-odds of the score."""
         return products(self._line.weights, self._scale.transform_one(inputs))
+
+    def explained(self, inputs: Inputs) -> tuple[dict[str, float], dict[str, float]]:
+        asked, scaled = self._last
+        if asked is not inputs:
+            scaled = self._scale.transform_one(inputs)
+        return products(self._line.weights, scaled), scaled
 
     def importances(self) -> dict[str, float] | None:
         return shares({name: abs(weight) for name, weight in self._line.weights.items()})
