@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -42,6 +42,9 @@ _STRANGE: tuple[Any, ...] = (
     *(float("nan"), float("inf"), 1e308, -1e308, 2**63, 2**2000, "", "12", "\0", "\U0001f600" * 1_000),
     *(True, None, [1, [2]], {"a": {"b": 1}}, b"\xff"),
 )
+
+#: Events between two looks at the size of a state.
+_EVENTS_A_LOOK = 200
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
@@ -71,7 +74,7 @@ def check_feature(feature: Feature, *, events: int = 2_000, seed: int = 0, prope
     _check_inputs(feature, None, _T0)
     for number in range(20):
         random = Random(seed * 1_000 + number)
-        stream = draw(random, 40)
+        stream = list(draw(random, 40))
         _check_stored_states(feature, stream)
         _check_values(feature, stream, random)
         distinct = _distinct(stream)
@@ -79,13 +82,13 @@ def check_feature(feature: Feature, *, events: int = 2_000, seed: int = 0, prope
             _check_order(feature, distinct, random)
         if feature.mergeable:
             _check_merge(feature, distinct, random)
-    _check_strange(feature, draw(Random(seed), 20), Random(seed), properties)
+    _check_strange(feature, list(draw(Random(seed), 20)), Random(seed), properties)
     _check_bound(feature, draw(Random(seed), events), Random(seed), properties)
 
 
 def random_events(count: int, *, seed: int = 0, properties: Sequence[str] = ()) -> list[Event]:
     """Events of one user as the checks draw them, in order of arrival: late ones and doubles among them."""
-    return _drawn(Random(seed), count, properties=tuple(properties), types=_TYPES)
+    return list(_drawn(Random(seed), count, properties=tuple(properties), types=_TYPES))
 
 
 def run(feature: Feature, events: Iterable[Event], state: Any = None) -> Any:
@@ -110,8 +113,8 @@ def same(a: Any, b: Any, scale: float = 1.0) -> bool:
     return bool(a == b)
 
 
-def _drawn(random: Random, count: int, *, properties: tuple[str, ...], types: Sequence[str]) -> list[Event]:
-    time, drawn = _T0, list[Event]()
+def _drawn(random: Random, count: int, *, properties: tuple[str, ...], types: Sequence[str]) -> Iterator[Event]:
+    time = _T0
     for number in range(count):
         time = max(0, time + random.choice(_BACK if random.random() < 0.2 else _STEPS))
         fields: dict[str, Any] = {}
@@ -125,8 +128,7 @@ def _drawn(random: Random, count: int, *, properties: tuple[str, ...], types: Se
             name: random.choice((*_TEXTS, *_NUMBERS, True, 7)) for name in properties if random.random() < 0.7
         }
         type = random.choice(types) if random.random() < 0.8 else random.choice(_TYPES)
-        drawn.append(Event(event_id=f"{count}-{number}", user_id="ada", type=type, time=time, **fields))
-    return drawn
+        yield Event(event_id=f"{count}-{number}", user_id="ada", type=type, time=time, **fields)
 
 
 def _distinct(events: list[Event]) -> list[Event]:
@@ -244,27 +246,23 @@ def _check_merge(feature: Feature, events: list[Event], random: Random) -> None:
     _require(feature, _pack([a, b]) == before, "merge changes what it merges")
 
 
-def _strange_events(events: list[Event], random: Random, properties: Sequence[str]) -> list[Event]:
-    strange = []
+def _strange_events(events: Iterable[Event], random: Random, properties: Sequence[str]) -> Iterator[Event]:
     for event in events:
         text = random.choice(("\U0001f600" * 1_000, f"{event.event_id}" + "\U0001f600" * 300, "\0'\""))
         number = random.choice((float("nan"), float("inf"), 1e308, -1e308, 1e-320))
-        strange.append(
-            msgspec.structs.replace(
-                event,
-                item_id=text,
-                category=text,
-                channel=text,
-                session_id=text,
-                text=text,
-                query=text,
-                price=number,
-                quantity=number,
-                rating=number,
-                properties={name: random.choice(_STRANGE) for name in properties},
-            )
+        yield msgspec.structs.replace(
+            event,
+            item_id=text,
+            category=text,
+            channel=text,
+            session_id=text,
+            text=text,
+            query=text,
+            price=number,
+            quantity=number,
+            rating=number,
+            properties={name: random.choice(_STRANGE) for name in properties},
         )
-    return strange
 
 
 def _check_strange(feature: Feature, events: list[Event], random: Random, properties: Sequence[str]) -> None:
@@ -279,18 +277,20 @@ def _check_strange(feature: Feature, events: list[Event], random: Random, proper
     _check_inputs(feature, state, _T0)
 
 
-def _check_bound(feature: Feature, events: list[Event], random: Random, properties: Sequence[str]) -> None:
-    state = None
-    ordinary_and_strange = zip(events, _strange_events(events, random, properties), strict=True)
-    for number, pair in enumerate(ordinary_and_strange):
-        state = run(feature, pair, state)
-        if state is not None and (number % 97 == 0 or number == len(events) - 1):
-            size = len(_pack(state))
-            _require(
-                feature,
-                size <= feature.max_bytes,
-                f"its state takes {size:,} bytes after {2 * number + 2:,} events; max_bytes is {feature.max_bytes:,}",
-            )
+def _check_bound(feature: Feature, events: Iterable[Event], random: Random, properties: Sequence[str]) -> None:
+    state, number = None, 0
+    for event in events:
+        state = run(feature, (event, *_strange_events([event], random, properties)), state)
+        number += 2
+        if number % _EVENTS_A_LOOK == 0:
+            _check_size(feature, state, number)
+    _check_size(feature, state, number)
+
+
+def _check_size(feature: Feature, state: Any, events: int) -> None:
+    size = 0 if state is None else len(_pack(state))
+    bound = feature.max_bytes
+    _require(feature, size <= bound, f"its state takes {size:,} bytes after {events:,} events; max_bytes is {bound:,}")
 
 
 def _is_json(value: Any) -> bool:

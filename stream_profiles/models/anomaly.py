@@ -6,28 +6,13 @@ from typing import Any
 
 from river import anomaly
 
-from ..errors import StateError
-from .base import Configured, Inputs
+from .base import Inputs, Startable
 from .river_model import RunningUnlabelled
 from .scaling import UnitRange
 
 
-class AnomalyModel(Configured):
+class AnomalyModel(Startable["RunningAnomalyModel"]):
     """A detector as it is declared. A subclass implements `_start`."""
-
-    def start(self, state: Any = None) -> RunningAnomalyModel:
-        """A detector that learns, fresh or from what `RunningAnomalyModel.state` gave.
-
-        Raises:
-            StateError: the state is not one that this release can read.
-        """
-        try:
-            return self._start(state)
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
-            raise StateError(f"the stored state of {self!r} cannot be read: {error!r}") from error
-
-    def _start(self, state: Any) -> RunningAnomalyModel:
-        raise NotImplementedError
 
 
 class RunningAnomalyModel(RunningUnlabelled):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from math import exp, isfinite, log
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from ..errors import DefinitionError, StateError
 from ..features.base import config_of
@@ -20,6 +20,8 @@ Inputs = dict[str, float]
 #: Of the task "binary" a probability, of "multiclass" probabilities by label (none before the first lesson), of
 #: "regression" a number.
 Prediction = float | dict[str, float]
+
+R = TypeVar("R")
 
 BINARY, MULTICLASS, REGRESSION = "binary", "multiclass", "regression"
 #: Labels that a multiclass model tells apart. Examples of one that turns up later teach it nothing, so that a model's
@@ -57,6 +59,24 @@ class Configured:
         """Raises: DefinitionError with the message, unless the condition holds. For constructors."""
         if not condition:
             raise DefinitionError(f"{type(self).__name__}: {message}")
+
+
+class Startable(Configured, Generic[R]):
+    """Something that is declared once and runs in every partition. A subclass implements `_start`."""
+
+    def start(self, state: Any = None) -> R:
+        """One that runs, fresh or from what its `state` gave.
+
+        Raises:
+            StateError: the state is not one that this release can read.
+        """
+        try:
+            return self._start(state)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise StateError(f"the stored state of {self!r} cannot be read: {error!r}") from error
+
+    def _start(self, state: Any) -> R:
+        raise NotImplementedError
 
 
 class Model(Configured):

@@ -6,25 +6,13 @@ from typing import Any
 
 from river import cluster
 
-from ..errors import StateError
-from .base import Configured, Inputs
+from .base import Inputs, Startable
 from .river_model import RunningUnlabelled
 from .scaling import Complete
 
 
-class ClusterModel(Configured):
+class ClusterModel(Startable["RunningClusterModel"]):
     """A clustering as it is declared. A subclass implements `_start`."""
-
-    def start(self, state: Any = None) -> RunningClusterModel:
-        """A clustering that learns, fresh or from what `RunningClusterModel.state` gave.
-
-        Raises:
-            StateError: the state is not one that this release can read.
-        """
-        try:
-            return self._start(state)
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
-            raise StateError(f"the stored state of {self!r} cannot be read: {error!r}") from error
 
     def _start(self, state: Any) -> RunningClusterModel:
         return RunningClusterModel(self._pipeline, state)

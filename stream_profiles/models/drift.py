@@ -12,14 +12,13 @@ from typing import Any
 
 from river import drift as river_drift
 
-from ..errors import StateError
-from .base import Configured
+from .base import Startable
 from .pickles import dump, load
 
 REACTIONS = ("reset", "swap", "none")
 
 
-class Drift(Configured):
+class Drift(Startable["RunningDrift"]):
     """A detector as it is declared. A subclass implements `_start`.
 
     Parameters:
@@ -32,20 +31,6 @@ class Drift(Configured):
     def __init__(self, reaction: str = "reset") -> None:
         self._require(reaction in REACTIONS, f"reaction must be one of {', '.join(REACTIONS)}, not {reaction!r}")
         self.reaction = reaction
-
-    def start(self, state: Any = None) -> RunningDrift:
-        """A detector that watches, fresh or from what `RunningDrift.state` gave.
-
-        Raises:
-            StateError: the state is not one that this release can read.
-        """
-        try:
-            return self._start(state)
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
-            raise StateError(f"the stored state of {self!r} cannot be read: {error!r}") from error
-
-    def _start(self, state: Any) -> RunningDrift:
-        raise NotImplementedError
 
 
 class RunningDrift:
