@@ -32,6 +32,9 @@ L = TypeVar("L", bound=Journaled)
 _USER, _ITEM, _LEARNER, _PARTITION = b"u", b"i", b"l", b"p"
 #: Users kept decoded per partition. A decoded profile takes several times the memory of an encoded one.
 _MAX_DECODED = 20_000
+#: What the clock does to users at one event. After a long silence it can be due for all of them at once: that many
+#: changes would not fit into one write, and nothing else would get a turn.
+_TIMERS_AN_EVENT = 1_000
 #: Entries of timers that no longer hold, besides as many as there are users who wait.
 _SPARE_TIMERS = 1_000
 
@@ -96,8 +99,8 @@ class Partition:
             about.sources[source[0]] = source[1]
         if event.time > about.watermark:
             about.watermark = event.time
-            if self._timers and self._timers[0][0] < event.time:
-                self._run_timers(event.event_id)
+        if self._timers and self._timers[0][0] < about.watermark:
+            self._run_timers(event.event_id)
         user = event.user_id
         state = self._decoded.get(user)
         if state is None:
@@ -288,12 +291,13 @@ class Partition:
             heappush(timers, (deadline, user))
 
     def _run_timers(self, event_id: str) -> None:
-        """Do what was due before the watermark, in the order in which it was due."""
-        timers, watermark = self._timers, self._about.watermark
-        while timers and timers[0][0] < watermark:
+        """Do what was due before the watermark, in the order in which it was due; too much of it goes on next time."""
+        timers, watermark, left = self._timers, self._about.watermark, _TIMERS_AN_EVENT
+        while timers and left and timers[0][0] < watermark:
             deadline, user = heappop(timers)
             if self._deadlines.get(user) != deadline:
                 continue
+            left -= 1
             state = self._decoded.get(user) or self._load(user)
             # Just past its time: what is due later is done then, by the timer that is set for it.
             change = self.updater.expire(state, user, event_id, deadline + 1, self.shared)

@@ -685,3 +685,32 @@ def test_what_is_written_is_what_is_there() -> None:
     about = records[b"p"]
     assert about is not None
     assert decode_partition(about).watermark == partition.watermark
+
+
+def test_what_is_due_for_very_many_users_is_done_event_by_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a long silence: not all of it in one write, and the same after a restart in the middle of it."""
+    monkeypatch.setattr("stream_profiles.partition._TIMERS_AN_EVENT", 30)
+    updater = ProfileUpdater(
+        ProfileDefinition("shop", features=[Lifecycle("stage", new="1d", at_risk="2d", lost="4d")])
+    )
+
+    def run(restart_after: int | None) -> tuple[list[int], list[Any]]:
+        partition, records = Partition(updater), list[Record]()
+        for number in range(100):
+            partition.apply(event("view", number, f"user-{number:03}"), TOPIC, number)
+        counts, changes = [], []
+        for number in range(15):
+            partition.apply(event("view", 30 * DAY + number, "somebody"), TOPIC, 100 + number)
+            timed = partition.take_timed()
+            counts.append(len(timed))
+            changes += [(change.user_id, change.changed["stage"]["stage"], change.event_time) for change in timed]
+            records += partition.take()
+            if number == restart_after:
+                partition = restored(records, updater)
+        assert {partition.published(f"user-{n:03}")["stage"]["stage"] for n in range(100)} == {"lost"}  # type: ignore[index]
+        return counts, changes
+
+    counts, changes = run(None)
+    assert counts == [30] * 10 + [0] * 5
+    assert [time for _, _, time in changes] == sorted(time for _, _, time in changes)
+    assert run(4) == (counts, changes)

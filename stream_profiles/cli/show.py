@@ -194,7 +194,7 @@ def definition_table(definition: ProfileDefinition) -> Table:
     for name, field in definition.describe()["fields"].items():
         config = field["config"]
         types = config.get("on")
-        rest = {key: value for key, value in config.items() if key not in ("name", "on") and value is not None}
+        rest = {key: value for key, value in config.items() if key not in ("name", "on") and value not in (None, [])}
         shown = ", ".join(f"{key}={_config(value)}" for key, value in rest.items())
         table.add_row(name, field["kind"], "all" if types is None else ", ".join(types), shown)
     return table
@@ -204,4 +204,4 @@ def _config(value: Any) -> str:
     if isinstance(value, dict) and "kind" in value:
         inner = ", ".join(f"{key}={_config(each)}" for key, each in value["config"].items())
         return f"{value['kind']}({inner})"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(_config, value)) if isinstance(value, list) else str(value)
