@@ -184,10 +184,10 @@ class ProfileUpdater:
 
         if time > state.last_time:
             state.last_time = time
-        # A segment that was never asked about may be one of those who did nothing yet, whatever the event.
-        segments = self.segments if other_definition else plan.segments
-        if plan.derived or segments:
-            failed = self._conclude(state, changed, plan.derived, segments, state.last_time, failed)
+        # What was never asked about may speak of those who did nothing yet, whatever the event.
+        derived, segments = (self._derived, self.segments) if other_definition else (plan.derived, plan.segments)
+        if derived or segments:
+            failed = self._conclude(state, changed, derived, segments, state.last_time, failed, other_definition)
         return self._changed(state, event.user_id, event.event_id, time, changed, failed, forgotten, other_definition)
 
     def expire(self, state: ProfileState, user_id: str, event_id: str, now: int, shared: Shared) -> Change | None:
@@ -295,11 +295,12 @@ class ProfileUpdater:
         segments: Iterable[Segment],
         now: int,
         failed: dict[str, str],
+        all_anew: bool = False,
     ) -> dict[str, str]:
-        """Compute what is made of what has changed; adds to `changed` and returns the failures."""
+        """Compute what is made of what has changed, or all; adds to `changed` and returns the failures."""
         for each in derived:
             feature = each.derived
-            if changed.keys().isdisjoint(feature.sources):
+            if not all_anew and changed.keys().isdisjoint(feature.sources):
                 continue
             try:
                 value = each.value(self._values(state, each.stored, changed))

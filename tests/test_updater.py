@@ -365,16 +365,21 @@ class Waits(Count):
 
 
 def test_what_time_alone_changes() -> None:
-    one = One(Waits("waits"), Count("views"), Ratio("rate", of="waits.total", to="views.total"))
+    one = One(
+        Waits("waits"),
+        Count("views"),
+        Ratio("rate", of="waits.total", to="views.total"),
+        Ratio("of_rate", of="rate.ratio", to="views.total"),
+    )
     one.change(event())
     assert one.updater.waits
     assert one.updater.deadline(one.state) == T0 + HOUR
     assert one.updater.expire(one.state, "ada", "mover", T0 + HOUR, one.shared) is None, "its time is not over"
     change = one.updater.expire(one.state, "ada", "mover", T0 + HOUR + 1, one.shared)
-    rate = {"ratio": 101.0}
-    assert change == Change("ada", 2, "mover", T0 + HOUR + 1, {"waits": {"total": 101}, "rate": rate}, [], False, {})
+    changed = {"waits": {"total": 101}, "rate": {"ratio": 101.0}, "of_rate": {"ratio": 101.0}}
+    assert change == Change("ada", 2, "mover", T0 + HOUR + 1, changed, [], False, {})
     assert one.updater.deadline(one.state) == 0
-    assert one.published == {"waits": {"total": 101}, "views": {"total": 1}, "rate": rate}
+    assert one.published == {**changed, "views": {"total": 1}}
     assert one.updater.expire(one.state, "ada", "mover", T0 + DAY, one.shared) is None
 
 

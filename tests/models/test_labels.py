@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -11,7 +12,17 @@ from hypothesis import strategies as st
 
 from stream_profiles import Event
 from stream_profiles.errors import DefinitionError
-from stream_profiles.models.labels import Churn, Given, Happens, HappensBefore, Label, Next, NextType, ValueWithin
+from stream_profiles.models.labels import (
+    SCALES,
+    Churn,
+    Given,
+    Happens,
+    HappensBefore,
+    Label,
+    Next,
+    NextType,
+    ValueWithin,
+)
 from tests.events import DAY, HOUR, event, streams
 
 LABELS: list[Label] = [
@@ -22,6 +33,7 @@ LABELS: list[Label] = [
     Churn(after="30d", on=("view", "cart")),
     ValueWithin("amount", within="30d", on="purchase"),
     ValueWithin("properties.size", within="1h", where="category == 'a'"),
+    ValueWithin("price", within="1d", scale="log"),
     Next("category", within="30m", on="view"),
     Next("item_id", within="30m"),
     NextType(within="30m"),
@@ -142,6 +154,16 @@ def test_only_some_of_it() -> None:
 def test_what_cannot_be_summed_is_left_out(price: float | None) -> None:
     label = ValueWithin("price", within="1d")
     assert label_of(label, event(price=price), event(price=2.0)) == 2.0
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@given(x=st.floats(-1e99, 1e99), y=st.floats(allow_nan=False))
+def test_a_scale_goes_both_ways(scale: str, x: float, y: float) -> None:
+    there, back = SCALES[scale]
+    assert math.isclose(back(there(x)), x, rel_tol=1e-9, abs_tol=1e-300)
+    assert there(-x) == -there(x)
+    assert abs(there(x)) <= 1e50
+    assert math.isfinite(back(y)), "a model may say anything"
 
 
 def test_the_next_category() -> None:
@@ -268,6 +290,7 @@ def test_the_order_of_arrival_changes_no_sum_and_no_first(order: list[int]) -> N
         ),
         (lambda: ValueWithin("prise", within="1d"), "an event has no field 'prise'; did you mean 'price'"),
         (lambda: ValueWithin("price", within="1d", where="price >"), "where: .*ends too early"),
+        (lambda: ValueWithin("price", within="1d", scale="cube"), "scale is 'sqrt' or 'log', not 'cube'"),
         (lambda: Next("categorie", within="1d"), "an event has no field 'categorie'; did you mean 'category'"),
         (lambda: Given("properties.x", on="y", task="ordinal"), 'task is "binary", "multiclass" or "regression"'),
         (lambda: Given("properties.x", refers_to="item_id"), "refers_to and otherwise need on="),

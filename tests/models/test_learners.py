@@ -17,7 +17,7 @@ from stream_profiles.models.drift import ADWIN, PageHinkley
 from stream_profiles.models.learners import Learner, Rules, check_models
 from stream_profiles.models.linear import LinearRegression, LogisticRegression
 from stream_profiles.models.losses import loss
-from stream_profiles.models.metrics import Evaluation
+from stream_profiles.models.metrics import Evaluation, RegressionValues
 from stream_profiles.models.search import Search
 from tests.models.pretenders import Says, Stumbles
 
@@ -330,6 +330,9 @@ LEARNERS: dict[str, Callable[[], Rules]] = {
         drift=ADWIN(delta=0.3, clock=1, grace_period=2, reaction="swap"),
         standardised=("x",),
     ),
+    "on a scale": lambda: rules(
+        LinearRegression(0.1), Says(0.5, noise=0.4), task="regression", scale="log", promote_after=20
+    ),
     "reset": lambda: rules(
         LogisticRegression(0.5), drift=PageHinkley(threshold=1.0, min_examples=5), standardised=("x", "y")
     ),
@@ -420,6 +423,19 @@ def test_other_tasks(task: str) -> None:
     assert learner.evaluation.values().task == task
     again = Learner(rules(Says(bad), Says(good), task=task, promote_after=50), stored(learner.state()))
     assert again.report() == learner.report()
+
+
+def test_numbers_may_be_learned_on_a_scale() -> None:
+    """What is published, and what it is scored by, is in the label's own unit."""
+    learner = Learner(rules(Says(3.0), Says(-1.5), task="regression", scale="sqrt"))
+    inputs = {"x": 0.0, "y": 0.0}
+    assert learner.predict(inputs) == [0, 9.0, 1, -2.25]
+    learner.learn(learner.predict(inputs), inputs, 16.0, None, 0)
+    assert learner.champion.running.state()["sum"] == 4.0
+    assert learner.champion.loss.mean == 49.0
+    values = learner.evaluation.values().model
+    assert isinstance(values, RegressionValues)
+    assert values.mae == 7.0
 
 
 def test_losses_are_what_contenders_are_compared_by() -> None:
