@@ -26,7 +26,8 @@ class Persona(Derived):
     `{spend.total:,.0f}`; besides, `{stage.since:date}` writes milliseconds as a day in UTC, `{categories.top:names}`
     the names of a list of names and scores, `{buys_soon.score:percent}` a share.
 
-    Published: the sentences that apply, with blanks between.
+    Published: the sentences that apply, with blanks between; nothing before any part of the profile that they name is
+    there.
 
     Parameters:
         name: Field name.
@@ -60,6 +61,8 @@ class Persona(Derived):
             raise DefinitionError(f"{self!r}: no sentence has a part of the profile in braces, like {{visits.count}}")
 
     def derive(self, values: Values) -> Value | None:
+        if values.keys().isdisjoint(self.sources):
+            return None
         written = [
             sentence
             for condition, parts in self._sentences
