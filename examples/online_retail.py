@@ -29,12 +29,7 @@ from stream_profiles import (
 FADING = ("1d", "3d", "7d", "14d", "30d", "60d", "90d", "180d")
 LATELY = ("1d", "3d", "7d", "14d", "30d", "45d", "60d", "90d")
 
-HABITS = [
-    "orders",
-    "rhythm",
-    "units",
-    "mean_price",
-]
+HABITS = ("orders", "rhythm", "units", "mean_price")
 STEADY = LogisticRegression(learning_rate=0.003, intercept_rate=0.01, average=1_000)
 
 retail = ProfileDefinition(
@@ -61,8 +56,7 @@ retail = ProfileDefinition(
         TimeSince("last_refund", on="refund"),
     ],
     targets=[
-        # every="1ms": each invoice is an example, whatever came shortly before; customers with many invoices in 30 days
-        # have as many that wait.
+        # every="1ms": each invoice is an example, whatever came shortly before. Of nobody do more than 50 wait.
         Target(
             "buys_again",
             label=Happens("purchase", within="30d"),

@@ -207,7 +207,8 @@ def test_it_is_what_the_rule_says_of_the_profile(events: list[Event]) -> None:
         now = {name: advance[name](value, state.last_time) for name, value in published.items() if name in advance}
         for segment in segments:
             inside = segment.rule(now)
-            assert published.get(segment.name, {"in": False})["in"] == inside
+            said: Any = published.get(segment.name, {"in": False})
+            assert said["in"] == inside
             was = before.get((each.user_id, segment.name), False)
             assert (segment.name in change.changed) == (inside != was)
             if inside != was:

@@ -17,6 +17,7 @@ from ..contracts import Profile, ProfileDelta
 from ..definition import described_features
 from ..errors import StateError, StreamProfilesError
 from ..features import Feature
+from ..features.derived import Derived
 
 #: A profile's hash as Redis gives it.
 Stored = dict[bytes, bytes]
@@ -31,7 +32,7 @@ _decode_delta = msgspec.json.Decoder(ProfileDelta).decode
 class _Field:
     """One field of the description."""
 
-    __slots__ = ("advance", "is_vector", "name", "read")
+    __slots__ = ("advance", "derived", "is_vector", "name", "read")
 
     def __init__(self, name: str, described: dict[str, Any]) -> None:
         self.name = name
@@ -47,6 +48,8 @@ class _Field:
             feature = None
         if feature is not None and type(feature).advance is not Feature.advance:
             self.advance = feature.advance
+        #: Made of other fields: brought to a later time by computing it anew when they are there.
+        self.derived = feature if isinstance(feature, Derived) else None
 
 
 class Schema:
@@ -68,6 +71,7 @@ class Schema:
         except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
             raise StateError(f"it is not a description of profiles: {error}") from None
         self._by_key = [(name.encode(), field) for name, field in self.fields.items()]
+        self._derived = [field.derived for field in self.fields.values() if field.derived is not None]
 
     def profile(self, name: str, user_id: str, stored: Stored, now: int | None, strange: set[str]) -> Profile | None:
         """A user's profile, its values in the definition's order; None when nothing is stored.
@@ -102,6 +106,13 @@ class Schema:
                 except Exception:  # of a configuration that is not this one's, so it can look like anything
                     strange.add(field.name)
             values[field.name] = value
+        for derived in self._derived if now is not None else ():
+            # Of chosen fields, those that it is made of may be missing: then it stays as of its last change.
+            if derived.name in values and all(source in values for source in derived.sources):
+                try:
+                    values[derived.name] = derived.derive(values)
+                except Exception:  # as above
+                    strange.add(derived.name)
         if len(values) + len(META) < len(stored):
             names = (key.decode(errors="replace") for key in stored if key not in META)
             strange.update(unread for unread in names if unread not in values)

@@ -161,8 +161,7 @@ class Feature(Declared):
 
 def config_of(declared: object) -> dict[str, Any]:
     """The arguments of an object whose constructor keeps each under its own name."""
-    parameters = list(inspect.signature(type(declared).__init__).parameters)[1:]
-    return {name: getattr(declared, name) for name in parameters}
+    return {name: getattr(declared, name) for name in inspect.signature(type(declared)).parameters}
 
 
 def config_as_json(config: dict[str, Any]) -> dict[str, Any]:

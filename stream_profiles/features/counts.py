@@ -139,8 +139,9 @@ class _Total(Feature):
                 exponent = -elapsed / half_life
                 numbers[index] *= 2.0**exponent if exponent > -1074.0 else 0.0
                 index += 1
-        for window, tiles in zip(self._windows.values(), state[self._tiles_at :], strict=True):
-            numbers.append(float(sum([tile[1] for tile in window.covered(tiles, max(now, last))])))
+        if self._windows:
+            for window, tiles in zip(self._windows.values(), state[self._tiles_at :], strict=True):
+                numbers.append(float(sum([tile[1] for tile in window.covered(tiles, max(now, last))])))
         return tuple(numbers if self.lifetime else numbers[1:])
 
 

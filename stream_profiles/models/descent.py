@@ -113,6 +113,7 @@ class Line:
         self._average = declared.average
         self._mean_weights: dict[str, float] = {}
         self._mean_intercept = 0.0
+        self._plain: dict[str, float] | None = None
         if state is not None:
             if self._average:
                 *state, self._mean_weights, self._mean_intercept = state
@@ -132,8 +133,12 @@ class Line:
 
     @property
     def weights(self) -> dict[str, float]:
-        """Those that predict."""
-        return dict(self._mean_weights) if self._average else self._last_weights()
+        """Those that predict. Not to be changed: it is made once a lesson."""
+        if self._average:
+            return self._mean_weights
+        if self._plain is None:
+            self._plain = self._last_weights()
+        return self._plain
 
     @property
     def intercept(self) -> float:
@@ -152,6 +157,7 @@ class Line:
 
     def scale(self, factor: float) -> None:
         """Multiply what it says by a factor."""
+        self._plain = None
         self.river._weights *= factor
         self.river.intercept *= factor
         if self._average:
@@ -159,6 +165,7 @@ class Line:
             self._mean_intercept *= factor
 
     def learn(self, inputs: dict[str, float], label: Any, weight: float = 1.0) -> None:
+        self._plain = None
         self.river.learn_one(inputs, label, weight)
         if self._average:
             share = max(1.0 / self.river.optimizer.n_iterations, 1.0 / self._average)

@@ -23,8 +23,9 @@ class Says(Model):
 class _RunningSays(RunningModel):
     def __init__(self, declared: Says, state: Any) -> None:
         self._declared = declared
-        self.compact = declared.compact  # type: ignore[misc]
-        self.examples, self._sum = (0, 0.0) if state is None else (state["examples"], state["sum"])
+        self.compact = declared.compact
+        self.examples: int = 0 if state is None else state["examples"]
+        self._sum: float = 0.0 if state is None else state["sum"]
 
     def predict(self, inputs: Inputs) -> Any:
         if not self._declared.noise:
@@ -55,7 +56,7 @@ class Stumbles(Model):
 
 class _RunningStumbles(RunningModel):
     def __init__(self, compact: bool, state: Any) -> None:
-        self.compact = compact  # type: ignore[misc]
+        self.compact = compact
         self.examples = state or 0
 
     def predict(self, inputs: Inputs) -> float:
