@@ -85,6 +85,8 @@ def readable(value: Any) -> str:
     if "score" in parts and parts.keys() <= {"score", "reasons"}:
         words = ", ".join(str(reason[-1]) for reason in parts.get("reasons", ()))
         return f"{parts['score']:.1%}{words and ': ' + words}"
+    if parts.keys() >= {"last", "mean", "std"}:
+        return ", ".join(f"{name} {readable(part)}" for name, part in parts.items())
     if parts.keys() == {"in", "since"}:
         return f"{'in' if parts['in'] else 'left, out'} since {moment(parts['since'])}"
     if parts.keys() >= {"count", "events", "seconds", "mean_seconds", "active"}:
@@ -201,7 +203,9 @@ def definition_table(definition: ProfileDefinition) -> Table:
 
 
 def _config(value: Any) -> str:
-    if isinstance(value, dict) and "kind" in value:
-        inner = ", ".join(f"{key}={_config(each)}" for key, each in value["config"].items())
-        return f"{value['kind']}({inner})"
+    if isinstance(value, dict):
+        inner = value.get("config", {key: each for key, each in value.items() if key != "kind"})
+        if isinstance(inner, dict):
+            inner = ", ".join(f"{key}={_config(each)}" for key, each in inner.items() if each is not None)
+        return f"{value.get('kind', '')}({inner})"
     return ", ".join(map(_config, value)) if isinstance(value, list) else str(value)

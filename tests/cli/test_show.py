@@ -10,8 +10,20 @@ import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
+from river import linear_model, preprocessing
 
-from stream_profiles import Partition, Profile, ProfileDelta, ProfileUpdater
+from stream_profiles import (
+    Count,
+    Happens,
+    Partition,
+    Profile,
+    ProfileDefinition,
+    ProfileDelta,
+    ProfileUpdater,
+    Raw,
+    RiverModel,
+    Target,
+)
 from stream_profiles.cli import show
 from stream_profiles.client import TargetMetrics
 from stream_profiles.client._metrics import Report, merge
@@ -65,6 +77,7 @@ def profile(values: dict[str, Any], user: str = "ada") -> Profile:
             "3 in all, now 8 events in 5 min, 11 min and 2.5 events on average, 50% with one event, 2 (last 7d)",
         ),
         ({"last_seconds": None, "mean_seconds": 60.0, "at": 0}, "last_seconds none, mean 1 min"),
+        ({"last": 2, "mean": 1.5, "std": 0.5, "min": 1, "max": 2}, "last 2, mean 1.5, std 0.5, min 1, max 2"),
         (["a", "b"], "a, b"),
         ("DE", "DE"),
         (1234.5, "1,234"),
@@ -186,3 +199,10 @@ def test_a_definition_is_shown_whole_however_narrow_the_terminal() -> None:
     table = drawn(show.definition_table(SHOP), width=80)
     assert "…" not in table
     assert all(name in table for name in SHOP.field_names)
+
+
+def test_a_definition_with_a_pipeline_of_rivers_is_shown() -> None:
+    pipeline = preprocessing.StandardScaler() | linear_model.LogisticRegression()
+    target = Target("buys", label=Happens("purchase", within="1d"), model=RiverModel(pipeline), inputs=[Raw("views")])
+    text = drawn(show.definition_table(ProfileDefinition("shop", features=[Count("views")], targets=[target])), 2_000)
+    assert "RiverModel(" in text and "LogisticRegression" in text and "inputs=Raw(of=views)" in text
