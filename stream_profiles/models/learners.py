@@ -151,7 +151,9 @@ class Learner(Journaled):
         """
         task = self._rules.task
         published = predictions[1]
-        self.note([predictions, list(inputs.values()), label, last_label, time])
+        self.changed = True
+        if not self.compact:
+            self.note([predictions, list(inputs.values()), label, last_label, time])
         self.evaluation.update(published, label, last_label)
         if self.observer is not None:
             self.observer(published, label, last_label, time)
@@ -243,6 +245,10 @@ class Learner(Journaled):
 
     def _compare(self, predictions: Predictions, label: Any) -> None:
         task, most = self._rules.task, self._most_loss
+        if len(self.contenders) == 1:
+            if predictions[0] == self.champion.number:
+                self.champion.loss.update(min(loss(task, predictions[1], label), most))
+            return
         losses = {
             predictions[at]: min(loss(task, predictions[at + 1], label), most) for at in range(0, len(predictions), 2)
         }
@@ -254,7 +260,7 @@ class Learner(Journaled):
             contender.loss.update(own)
             if contender is not self.champion and champion is not None:
                 contender.behind.update(own - champion)
-        if len(self.contenders) > 1 and self._rules.rung and self.examples % self._rules.rung == 0:
+        if self._rules.rung and self.examples % self._rules.rung == 0:
             self._halve()
         ahead = [challenger for challenger in self.contenders[1:] if self._is_ahead(challenger)]
         if ahead:
