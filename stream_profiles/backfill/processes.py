@@ -42,14 +42,15 @@ def compute_all(tasks: Sequence[Task], processes: int, show: Callable[[int], Non
     if processes == 1:
         return _compute_here(tasks, show)
     context = multiprocessing.get_context("spawn")
-    stop, applied = context.Event(), context.Value("Q", 0)
+    # Without locks, which a process that is killed might take along: each task has a number that only it writes.
+    stop, applied = context.RawValue("b", 0), context.RawArray("Q", len(tasks))
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(stop, applied))
     try:
-        futures = [pool.submit(_compute_there, task) for task in tasks]
+        futures = [pool.submit(_compute_there, number, task) for number, task in enumerate(tasks)]
         waiting: set[Future[Outcome]] = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
-            show(applied.value)
+            show(sum(applied))
             for future in done:
                 future.result()
         return [future.result() for future in futures]
@@ -59,7 +60,7 @@ def compute_all(tasks: Sequence[Task], processes: int, show: Callable[[int], Non
             "use fewer --processes, which hold less at a time"
         ) from None
     finally:
-        stop.set()
+        stop.value = 1
         pool.shutdown(cancel_futures=True)
 
 
@@ -95,12 +96,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _compute_there(task: Task) -> Outcome:
-    return compute(task, _tick)
+def _compute_there(number: int, task: Task) -> Outcome:
+    def tick(events: int) -> None:
+        if _stop.value:
+            raise _Stopped
+        _applied[number] += events
 
-
-def _tick(events: int) -> None:
-    if _stop.is_set():
-        raise _Stopped
-    with _applied.get_lock():
-        _applied.value += events
+    return compute(task, tick)
