@@ -20,6 +20,7 @@ from kafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     RebalanceInProgressError,
+    UnknownTopicOrPartitionError,
 )
 
 from ..errors import KafkaUnavailable, SettingsError, TopicError
@@ -88,6 +89,8 @@ class DeltaConsumer(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
             except BaseException as error:
                 self._kafka.close(autocommit=False, timeout_ms=self._timeout_ms)
                 self._kafka, self.closed = None, True
+                if isinstance(error, UnknownTopicOrPartitionError):  # it was deleted a moment ago
+                    raise self._no_topic() from error
                 if isinstance(error, (KafkaError, OSError)):
                     raise self._unavailable(error) from error
                 raise
@@ -173,12 +176,15 @@ class DeltaConsumer(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
                 opened.close()
             raise self._unavailable(error) from error
 
+    def _no_topic(self) -> TopicError:
+        return TopicError(
+            f"Kafka at {self._broker} has no topic {self._topic}; is the worker started, with this Kafka?"
+        )
+
     def _start(self) -> None:
         partitions = {kafka.TopicPartition(self._topic, n) for n in self._kafka.partitions_for_topic(self._topic)}
         if not partitions:
-            raise TopicError(
-                f"Kafka at {self._broker} has no topic {self._topic}; is the worker started, with this Kafka?"
-            )
+            raise self._no_topic()
         if self._group is None:
             self._kafka.assign(sorted(partitions))
             for partition in partitions:
