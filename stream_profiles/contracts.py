@@ -22,6 +22,10 @@ Text = Annotated[str, Meta(max_length=MAX_TEXT_LENGTH)]
 TimeMs = Annotated[int, Meta(ge=0, le=MAX_TIME_MS, description="Milliseconds since 1970-01-01 UTC.")]
 
 
+#: Fields of an event that hold prose: longer than `MAX_TEXT_LENGTH`, it is cut. A name that is too long is an error.
+PROSE_FIELDS = ("text", "query")
+
+
 class Event(Struct, kw_only=True, omit_defaults=True, gc=False):
     """One thing a user did, normalised, on the `NAME-events` topic, keyed by `user_id`."""
 
@@ -72,6 +76,40 @@ class Profile(Struct, kw_only=True, gc=False):
     event_time: Annotated[TimeMs, Meta(description="Time of the latest event in the profile.")]
     updated_at: Annotated[TimeMs, Meta(description="Wall-clock time of the write to Redis.")]
     values: Annotated[dict[str, Any], Meta(description="One value for each feature, target and embedding.")]
+
+
+class TextRequest(Struct, kw_only=True, gc=False):
+    """A text that a partition of profiles wants the vector of, on the `NAME-text-requests` topic, keyed by `text_id`.
+
+    It may come again after a failure, and from several partitions; whoever answers makes nothing of that but an answer
+    to each.
+    """
+
+    text_id: Annotated[Id, Meta(description="Digest of the encoder's name and the text.")]
+    encoder: Annotated[Id, Meta(description="Name of the encoder that the vector is to come from.")]
+    text: Annotated[Text, Meta(description="Normalised: no blanks at the ends, single ones between words.")]
+    profile: Annotated[str, Meta(description="Name of the profile definition.")]
+    partition: Annotated[
+        int, Meta(ge=0, description="The partition of profiles that asks: its answer goes to the same of the answers.")
+    ]
+    asked_at: Annotated[TimeMs, Meta(description="Wall-clock time of the request.")]
+
+
+class TextVector(Struct, kw_only=True, gc=False):
+    """The answer to a `TextRequest`, on the `NAME-text-vectors` topic, in the partition that asked; keyed by `text_id`.
+
+    Either `vector` or `error` is there.
+    """
+
+    text_id: Annotated[Id, Meta(description="Of the request.")]
+    encoder: Annotated[Id, Meta(description="Name of the encoder.")]
+    version: Annotated[
+        Label, Meta(description="Version of the encoder. Vectors of two versions are not to be compared.")
+    ]
+    vector: Annotated[bytes, Meta(description="Unit vector, little-endian float32, base64.")] | None
+    error: Annotated[str, Meta(description="Why this text has no vector.")] | None
+    truncated: Annotated[bool, Meta(description="True when the encoder read only the beginning of the text.")]
+    asked_at: Annotated[TimeMs, Meta(description="Of the request.")]
 
 
 class DeadLetter(Struct, kw_only=True, gc=False):
@@ -145,4 +183,4 @@ class ModelMetrics(Struct, kw_only=True, gc=False):
     targets: dict[str, TargetReport]
 
 
-MESSAGES: tuple[type[Struct], ...] = (Event, ProfileDelta, Profile, DeadLetter, ModelMetrics)
+MESSAGES: tuple[type[Struct], ...] = (Event, ProfileDelta, Profile, TextRequest, TextVector, DeadLetter, ModelMetrics)

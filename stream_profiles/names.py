@@ -34,6 +34,16 @@ class Names(Struct, frozen=True):
         return f"{self.definition}-dead-letters"
 
     @property
+    def text_requests(self) -> str:
+        """Texts that want a vector."""
+        return f"{self.definition}-text-requests"
+
+    @property
+    def text_vectors(self) -> str:
+        """Their answers, each in the partition that asked."""
+        return f"{self.definition}-text-vectors"
+
+    @property
     def model_metrics(self) -> str:
         """How good the models are, compacted: the latest report of each partition."""
         return f"{self.definition}-model-metrics"
@@ -51,6 +61,10 @@ class Names(Struct, frozen=True):
     def profiles_group(self) -> str:
         return f"{self.definition}-profiles"
 
+    @property
+    def text_group(self) -> str:
+        return f"{self.definition}-text"
+
     def redis_profile(self, user_id: str) -> str:
         return f"{self.definition}:profile:{user_id}"
 
@@ -58,6 +72,15 @@ class Names(Struct, frozen=True):
     def redis_description(self) -> str:
         """What the profiles' fields are, for readers."""
         return f"{self.definition}:definition"
+
+    def redis_text(self, text_id: str) -> str:
+        """The vector of a text that was encoded lately, shared by all text workers."""
+        return f"{self.definition}:text:{text_id}"
+
+    @property
+    def redis_text_metrics(self) -> str:
+        """A hash: how texts stand, one field for each partition of profiles and one for each encoder at work."""
+        return f"{self.definition}:text-metrics"
 
     @property
     def redis_metrics(self) -> str:

@@ -25,6 +25,8 @@ from .contracts import (
     ProfileDelta,
     Scores,
     TargetReport,
+    TextRequest,
+    TextVector,
 )
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -96,6 +98,27 @@ _EXAMPLES: dict[type[Struct], list[Struct]] = {
             },
         )
     ],
+    TextRequest: [
+        TextRequest(
+            text_id="5e0b8f4f5d1c9e0c4a7d6b1f20c3a9d4",
+            encoder="all-MiniLM-L6-v2",
+            text="WHITE HANGING HEART T-LIGHT HOLDER",
+            profile="retail",
+            partition=2,
+            asked_at=1_767_225_600_000,
+        )
+    ],
+    TextVector: [
+        TextVector(
+            text_id="5e0b8f4f5d1c9e0c4a7d6b1f20c3a9d4",
+            encoder="all-MiniLM-L6-v2",
+            version="53aa51172d142c89",
+            vector=bytes.fromhex("0000003f000000bf0000003f0000003f"),
+            error=None,
+            truncated=False,
+            asked_at=1_767_225_600_000,
+        )
+    ],
     DeadLetter: [
         DeadLetter(
             reason="not JSON: unexpected end of data at byte 15",
@@ -150,7 +173,8 @@ def documents() -> dict[str, dict[str, Any]]:
 
     Examples:
         >>> list(documents())
-        ['event.json', 'profile_delta.json', 'profile.json', 'dead_letter.json', 'model_metrics.json']
+        ['event.json', 'profile_delta.json', 'profile.json', 'text_request.json', 'text_vector.json',
+         'dead_letter.json', 'model_metrics.json']
         >>> documents()["event.json"]["$id"]
         'urn:stream-profiles:event:1'
     """

@@ -78,7 +78,6 @@ class TestIdentity:
             ({"event_id": "e" * 257}, "event_id is longer than 256 characters"),
             ({"type": ["view"]}, "type is not a text: ['view']"),
             ({"type": None}, "type is missing"),
-            ({"text": "t" * (MAX_TEXT_LENGTH + 1)}, "text is longer than 10,000 characters"),
             ({"price": math.nan}, "price is not a number: nan"),
             ({"price": math.inf}, "price is not a number: inf"),
             ({"price": "inf"}, "price is not a number: 'inf'"),
@@ -98,6 +97,17 @@ class TestIdentity:
     )
     def test_what_is_no_event_is_refused_with_a_reason(self, change: dict[str, Any], reason: str) -> None:
         assert refused({**EVENT, **change}).startswith(reason)
+
+    @pytest.mark.parametrize("field", ["text", "query"])
+    @pytest.mark.parametrize("config", [{}, {"constants": {"currency": "GBP"}}])
+    def test_prose_that_is_too_long_is_cut_and_counted(self, field: str, config: dict[str, Any]) -> None:
+        mapping = EventMapping(MappingConfig(**config))
+        event = mapping.to_event({**EVENT, field: "t" * 1_000_000}, "")
+        assert isinstance(event, Event)
+        assert getattr(event, field) == "t" * MAX_TEXT_LENGTH
+        assert mapping.cut_texts == 1
+        mapping.to_event({**EVENT, field: "t" * MAX_TEXT_LENGTH}, "")
+        assert mapping.cut_texts == 1
 
     @pytest.mark.parametrize("record", [None, [], "text", 3])
     def test_only_objects_are_events(self, record: Any) -> None:

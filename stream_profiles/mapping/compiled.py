@@ -11,7 +11,7 @@ import msgspec
 
 from .. import durations, expressions
 from .._suggestions import did_you_mean
-from ..contracts import Event
+from ..contracts import MAX_TEXT_LENGTH, PROSE_FIELDS, Event
 from ..errors import InvalidEvent, MappingError
 from .config import Constant, MappingConfig, RuleConfig, Source, TimeConfig
 from .loading import read_config
@@ -69,6 +69,8 @@ class EventMapping:
         )
         # A column that rules only look at is still somebody's property.
         self._consumed = frozenset(self._named_columns()) | {"properties"}
+        #: Texts of which only the beginning was taken, since the start: prose may be cut where a name may not.
+        self.cut_texts = 0
         keep = config.source.keep
         self._keep: frozenset[str] | None = None if keep is True else frozenset(keep or ())
 
@@ -195,6 +197,8 @@ class EventMapping:
             last = time_reader(self.config.time.format, self.config.time.zone)
         elif field is not None:
             last = converter(field)
+            if field.name in PROSE_FIELDS:
+                last = self._cutting(last)
         convert = pipeline(name, self.config.clean.get(name, ()), self.config.values.get(name), last)
         target = name if field is not None else name.removeprefix(PROPERTY_PREFIX)
         if name == "time" and self.config.time.plus is not None:
@@ -205,6 +209,15 @@ class EventMapping:
         if len(source.columns) == 1 and "." not in source.columns[0]:
             return target, None, source.columns[0], convert
         return target, _source_reader(source, name), "", convert
+
+    def _cutting(self, convert: Convert) -> Convert:
+        def cut(value: Any) -> Any:
+            if type(value) is str and len(value) > MAX_TEXT_LENGTH:
+                self.cut_texts += 1
+                value = value[:MAX_TEXT_LENGTH]
+            return convert(value)
+
+        return cut
 
     def _named_columns(self) -> list[str]:
         """The columns some field is filled from."""
