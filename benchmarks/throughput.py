@@ -83,7 +83,9 @@ async def fill(kafka: str, topic: str, events: list[Event]) -> None:
 def create(servers: EmbeddedServers, name: str) -> Names:
     names = Names(name)
     with admin(servers.kafka or "") as client:
-        create_topics(client, plan_topics(names, load_settings(broker=servers.kafka, redis=servers.redis)), 1)
+        create_topics(
+            client, plan_topics(names, load_settings(broker=servers.kafka, redis=servers.redis), texts=False), 1
+        )
     return names
 
 

@@ -81,6 +81,7 @@ from .models import (
     Sqrt,
     Standardise,
     Target,
+    TextEmbedding,
     Transform,
     ValueWithin,
 )
@@ -174,6 +175,7 @@ __all__ = [
     "StreamProfilesError",
     "Sum",
     "Target",
+    "TextEmbedding",
     "TimeSince",
     "TopK",
     "Transform",

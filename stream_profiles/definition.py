@@ -21,8 +21,9 @@ from .errors import DefinitionError
 from .features import Feature
 from .features.base import config_as_json
 from .features.derived import Derived
-from .models import BehaviourEmbedding, Monitor, Target
+from .models import BehaviourEmbedding, Monitor, Target, TextEmbedding
 from .models.inputs import CompiledInputs
+from .models.text_embeddings import TextVectorField
 from .segments import Segment
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -36,7 +37,7 @@ class ProfileDefinition:
         features: What is kept about a user. One that is made of others comes after them.
         targets: What models say about a user: `Target` and `Anomaly`.
         segments: Groups that a user belongs to: `Segment` and `Clusters`.
-        embeddings: Vectors of a user.
+        embeddings: Vectors of a user: `TextEmbedding` and `BehaviourEmbedding`.
         event_types: The types of event that may come in; any other is set aside as a dead letter. None allows all.
         lateness: How far an event's time may lie before the user's latest; an older one is counted and dropped.
         dedup: How many of a user's latest event ids are remembered to drop duplicates of.
@@ -58,7 +59,7 @@ class ProfileDefinition:
         features: Sequence[Feature] = (),
         targets: Sequence[Target | Monitor] = (),
         segments: Sequence[Segment | Monitor] = (),
-        embeddings: Sequence[BehaviourEmbedding] = (),
+        embeddings: Sequence[BehaviourEmbedding | TextEmbedding] = (),
         event_types: Iterable[str] | None = None,
         lateness: Duration = "7d",
         dedup: int = 32,
@@ -69,7 +70,9 @@ class ProfileDefinition:
                 "(it starts the names of topics and Redis keys)"
             )
         self.name = name
-        self.features, self.embeddings = list(features), list(embeddings)
+        self.features = list(features)
+        self.embeddings = list(embeddings)
+        self.text_embeddings = [each for each in self.embeddings if isinstance(each, TextEmbedding)]
         self.targets = [target for target in targets if not isinstance(target, Monitor)]
         self.segments = [segment for segment in segments if not isinstance(segment, Monitor)]
         #: What models say without labels: those among the targets, then those among the segments.
@@ -83,7 +86,7 @@ class ProfileDefinition:
             (self.features, Feature, "features"),
             (self.targets, Target, "targets"),
             (self.segments, Segment, "segments"),
-            (self.embeddings, BehaviourEmbedding, "embeddings"),
+            (self.embeddings, (BehaviourEmbedding, TextEmbedding), "embeddings"),
         ):
             for item in given:
                 if not isinstance(item, kind):
@@ -95,14 +98,18 @@ class ProfileDefinition:
             raise DefinitionError(f'ProfileDefinition("{name}"): the name {twice[0]!r} is given to two fields')
         self._check_event_types()
         self._check_sources()
+        self._check_encoders()
         predicting: list[Target | Monitor] = [*self.targets, *self.monitors]
         for each in predicting:
             CompiledInputs(each, each.inputs, self.features, each.on or ())
 
     @property
-    def fields(self) -> list[Feature | Target | Monitor | Segment | BehaviourEmbedding]:
+    def fields(
+        self,
+    ) -> list[Feature | Target | Monitor | Segment | BehaviourEmbedding | TextEmbedding | TextVectorField]:
         """Everything that has a field in the profile."""
-        return [*self.features, *self.targets, *self.monitors, *self.segments, *self.embeddings]
+        vectors = [vector for embedding in self.text_embeddings for vector in embedding.vectors]
+        return [*self.features, *self.targets, *self.monitors, *self.segments, *self.embeddings, *vectors]
 
     @property
     def field_names(self) -> list[str]:
@@ -121,6 +128,7 @@ class ProfileDefinition:
         if self.event_types is None:
             return
         used = {(field, event_type) for field in self.fields for event_type in field.on or ()}
+        used |= {(embedding, event_type) for embedding in self.text_embeddings for event_type in embedding.weights}
         used |= {(target, event_type) for target in self.targets for event_type in target.label.types or ()}
         for field, event_type in sorted(used, key=lambda pair: (pair[0].name, pair[1])):
             if event_type not in self.event_types:
@@ -144,6 +152,17 @@ class ProfileDefinition:
                     raise DefinitionError(f"{each!r} is made of {source!r}, a segment; segments come last")
                 if isinstance(each, Derived) and source in features[features.index(each.name) :]:
                     raise DefinitionError(f"{each!r} is made of {source!r}: list it after that one")
+
+    def _check_encoders(self) -> None:
+        """Raises: DefinitionError, when two encoders have one name, which their vectors are known by."""
+        known: dict[str, TextEmbedding] = {}
+        for embedding in self.text_embeddings:
+            other = known.setdefault(embedding.encoder_name, embedding)
+            if (other.encoder_given, other.dimension) != (embedding.encoder_given, embedding.dimension):
+                raise DefinitionError(
+                    f"{other!r} and {embedding!r} have two encoders called {embedding.encoder_name!r}: "
+                    "give them the same one, or names of their own"
+                )
 
     def __repr__(self) -> str:
         return f'ProfileDefinition("{self.name}")'

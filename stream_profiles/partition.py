@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from .contracts import Event
 from .errors import StateError
 from .models.journal import Journaled
+from .models.waiting_texts import KnownVectors, Request
 from .state import (
     PartitionState,
     ProfileState,
@@ -29,7 +30,7 @@ from .updater import Change, ProfileUpdater, Shared, Skipped
 Record = tuple[bytes, bytes | None]
 L = TypeVar("L", bound=Journaled)
 
-_USER, _ITEM, _LEARNER, _PARTITION = b"u", b"i", b"l", b"p"
+_USER, _ITEM, _LEARNER, _TEXT, _PARTITION = b"u", b"i", b"l", b"t", b"p"
 #: Users kept decoded per partition. A decoded profile takes several times the memory of an encoded one.
 _MAX_DECODED = 20_000
 #: What the clock does to users at one event. After a long silence it can be due for all of them at once: that many
@@ -42,6 +43,10 @@ _SPARE_TIMERS = 1_000
 class Partition:
     """The profiles of one partition.
 
+    Parameters:
+        updater: The definition's.
+        known: Vectors of texts seen lately, where partitions share them.
+
     Examples:
         >>> from stream_profiles import Count, Event, Partition, ProfileDefinition, ProfileUpdater
         >>> partition = Partition(ProfileUpdater(ProfileDefinition("shop", features=[Count("views")])))
@@ -50,9 +55,9 @@ class Partition:
         {'views': {'total': 1}}
     """
 
-    def __init__(self, updater: ProfileUpdater) -> None:
+    def __init__(self, updater: ProfileUpdater, known: KnownVectors | None = None) -> None:
         self.updater = updater
-        self.shared = Shared(updater)
+        self.shared = Shared(updater, known)
         self._about = PartitionState()
         self._encoded: dict[str, bytes] = {}
         self._decoded: dict[str, ProfileState] = {}
@@ -63,13 +68,16 @@ class Partition:
         #: What a recovery has read so far: vectors of items and states of learners, by key, None when deleted.
         self._read_items: dict[str, dict[str, tuple[int, list[Any]] | None]] = {}
         self._read_learners: dict[str, dict[int, tuple[int, Any]]] = {}
+        self._read_texts: dict[str, dict[str, Any]] = {}
+        #: Keys of records that nothing reads any more, to be deleted by the next write.
+        self._obsolete: list[bytes] = []
         #: Changes that the passing of time made to profiles of users since `take_timed`.
         self._timed: list[Change] = []
         #: Those users since `take`.
         self._changed_by_time: dict[str, None] = {}
-        #: What all users whose time was up take in the next write, roughly: an event that moves the clock by much makes
-        #: many of them, and a write has a limit.
-        self.timed_bytes = 0
+        #: What all users take in the next write, roughly, whom time or the vector of a text changed: an event that
+        #: moves the clock by much, or a text that many wait for, makes many of them, and a write has a limit.
+        self.unasked_bytes = 0
         #: What a recovery could not read, in words; those learners began anew.
         self.unreadable: list[str] = []
 
@@ -77,7 +85,12 @@ class Partition:
         return len(self._encoded.keys() | self._changed.keys()) if self._changed else len(self._encoded)
 
     def apply(
-        self, event: Event, topic: str = "", offset: int | None = None, source: tuple[str, int] | None = None
+        self,
+        event: Event,
+        topic: str = "",
+        offset: int | None = None,
+        source: tuple[str, int] | None = None,
+        now: int = 0,
     ) -> Change | Skipped:
         """Apply the next event of the partition.
 
@@ -87,6 +100,7 @@ class Partition:
             offset: Its offset there; one that was applied before is skipped.
             source: What identifies the partition that intake made the event from, and the offset there. Intake keeps
                 their order, so one that is not larger than the last is a second copy.
+            now: Wall-clock time (ms), for what waits for the vector of a text.
         """
         about = self._about
         if offset is not None:
@@ -105,12 +119,91 @@ class Partition:
         state = self._decoded.get(user)
         if state is None:
             state = self._load(user)
-        result = self.updater.apply(state, event, self.shared)
+        result = self.updater.apply(state, event, self.shared, now)
         if type(result) is Change:
             self._changed[user] = None
             if self.updater.waits:
                 self._set_timer(user, state)
         return result
+
+    def answer(
+        self,
+        text_id: str,
+        encoder: str,
+        version: str,
+        vector: bytes | None,
+        topic: str = "",
+        offset: int | None = None,
+    ) -> list[Change]:
+        """Take the vector of a text, and fold it into the profiles of those who wait for it.
+
+        Parameters:
+            text_id: Which text.
+            encoder: Name of the encoder.
+            version: Its version.
+            vector: Little-endian float32 of the encoder's dimension; None when the text has none.
+            topic: What identifies the topic the answer is read from.
+            offset: Its offset there; one that was taken before is skipped.
+
+        Returns:
+            The changes of profiles, in no particular order.
+        """
+        if offset is not None:
+            if offset <= self._about.offsets.get(topic, -1):
+                return []
+            self._about.offsets[topic] = offset
+        changes: list[Change] = []
+        for embedding in self.updater.text_embeddings:
+            if embedding.encoder_name != encoder:
+                continue
+            waiting = self.shared.texts[embedding.key]
+            waiters = waiting.answered(text_id)
+            if vector is None or not embedding.accepts(vector):
+                waiting.failed += len(waiters)
+                continue
+            self.shared.known.put(encoder, text_id, version, vector)
+            waiting.set_label(text_id, version, vector)
+            by_user: dict[str, list[Any]] = {}
+            for waiter in waiters:
+                by_user.setdefault(waiter.user_id, []).append(waiter)
+            for user, theirs in by_user.items():
+                state = self._decoded.get(user) or self._load(user)
+                change = self.updater.answer(state, embedding, theirs, version, vector, self.shared)
+                if user not in self._changed:
+                    self._changed[user] = None
+                    self.unasked_bytes += len(self._encoded.get(user, b""))
+                if change is not None:
+                    changes.append(change)
+                    if self.updater.waits:
+                        self._set_timer(user, state)
+        return changes
+
+    def take_requests(self) -> list[Request]:
+        """Texts whose vectors are to be asked for, since the last call."""
+        return [request for waiting in self.shared.texts.values() for request in waiting.take_requests()]
+
+    def give_up_texts(self, now: int) -> int:
+        """Let go of events whose texts have waited longer than declared; returns how many.
+
+        Parameters:
+            now: Wall-clock time, ms.
+        """
+        return sum(
+            self.shared.texts[embedding.key].give_up(now - embedding.answer_within_ms)
+            for embedding in self.updater.text_embeddings
+        )
+
+    def text_metrics(self) -> dict[str, dict[str, int | None]]:
+        """How the texts of each text embedding stand, by its name: `WaitingTexts.report`."""
+        return {each.name: self.shared.texts[each.key].report() for each in self.updater.text_embeddings}
+
+    @property
+    def must_wait_for_texts(self) -> bool:
+        """Whether, by the definition, no event may be applied until a text that waits has got its vector."""
+        return any(
+            embedding.when_full == "wait" and self.shared.texts[embedding.key].full
+            for embedding in self.updater.text_embeddings
+        )
 
     def take_timed(self) -> list[Change]:
         """The changes of profiles since the last call that time alone made: a stage, a segment.
@@ -162,6 +255,12 @@ class Partition:
             prefix = _ITEM + key.encode() + b"\0"
             for item, version, body in items.take():
                 records.append((prefix + item.encode(), None if body is None else encode_body(version, body)))
+        records += ((key, None) for key in self._obsolete)
+        self._obsolete.clear()
+        for key, waiting in self.shared.texts.items():
+            prefix = _TEXT + key.encode() + b"\0"
+            for name, content in waiting.take():
+                records.append((prefix + name.encode(), None if content is None else encode_body(0, content)))
         about.version += 1
         for key, learner in self.shared.journaled():
             if learner.changed:
@@ -170,7 +269,7 @@ class Partition:
                     records.append((record, None if body is None else encode_body(about.version, body)))
         about.timed = list(self._changed_by_time)
         self._changed_by_time.clear()
-        self.timed_bytes = 0
+        self.unasked_bytes = 0
         records.append((_PARTITION, encode(about)))
         self._forget_decoded()
         return records
@@ -214,6 +313,13 @@ class Partition:
                 records.pop(int(batch or 0), None)
             elif (body := decode_body(value))[0] >= records.get(int(batch or 0), (0, None))[0]:
                 records[int(batch or 0)] = body
+        elif kind == _TEXT:
+            embedding, _, name = rest.decode().partition("\0")
+            texts = self._read_texts.setdefault(embedding, {})
+            if value is None:
+                texts.pop(name, None)
+            else:
+                texts[name] = decode_body(value)[1]
         elif kind == _PARTITION and value is not None:
             _merge(self._about, decode_partition(value))
 
@@ -223,9 +329,15 @@ class Partition:
             self._resume(target.key, target.name, self.shared.learners, target.learner)
         for monitor in self.updater.monitors:
             self._resume(monitor.key, monitor.name, self.shared.watchers, monitor.watcher)
-        for embedding in self.updater.embeddings:
-            self.shared.items[embedding.key].restore(self._read_items.get(embedding.key, {}))
+        for key, items in self.shared.items.items():
+            items.restore(self._read_items.get(key, {}))
+        for key, waiting in self.shared.texts.items():
+            waiting.restore(self._read_texts.pop(key, {}))
+        # What waits for an encoder that was replaced waits in vain.
+        for key, texts in self._read_texts.items():
+            self._obsolete += (_TEXT + f"{key}\0{name}".encode() for name in texts)
         self._read_items.clear()
+        self._read_texts.clear()
         self._read_learners.clear()
 
     def _resume(self, key: str, name: str, learners: dict[str, L], start: Callable[[Any], L]) -> None:
@@ -306,7 +418,7 @@ class Partition:
                 self._changed_by_time[user] = None
             if user not in self._changed:
                 self._changed[user] = None
-                self.timed_bytes += len(self._encoded.get(user, b""))
+                self.unasked_bytes += len(self._encoded.get(user, b""))
             del self._deadlines[user]
             self._set_timer(user, state, after=deadline)
 

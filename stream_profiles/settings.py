@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -134,6 +134,8 @@ class Settings(BaseSettings):
     events_retention: DurationText = "7d"
     deltas_retention: DurationText = "7d"
     dead_letters_retention: DurationText = "30d"
+    #: Texts and their vectors, which only have to get from one worker to the other.
+    texts_retention: DurationText = "1d"
 
     #: A profile that nothing changes for so long leaves Redis.
     redis_ttl: DurationText = "90d"
@@ -151,6 +153,19 @@ class Settings(BaseSettings):
     #: A fixed name for this worker: restarted within `session_timeout`, it gets its partitions back without a
     #: rebalance.
     instance_id: str | None = None
+
+    #: Where texts are encoded, in torch's words: "cuda", "cuda:1", "cpu". Without one, on a GPU if there is one.
+    text_device: str | None = None
+    #: Of a model's weights: "float32", "bfloat16" or "float16". Without one, half precision on a GPU and full on a CPU.
+    text_precision: Literal["float32", "bfloat16", "float16"] | None = None
+    #: Tokens in one batch of texts, as many as the GPU takes: when its memory runs out, smaller batches are made.
+    text_batch_tokens: int = Field(16_384, ge=1)
+    #: How long a text may wait for others to share a batch with.
+    text_max_wait: DurationText = "5ms"
+    #: How long Redis remembers the vector of a text, for all text workers.
+    text_cache_ttl: DurationText = "7d"
+    #: Vectors of texts that a text worker remembers in its own memory.
+    text_cache_size: int = Field(50_000, ge=1)
 
     #: How often the worker logs its rates.
     log_every: DurationText = "5s"

@@ -23,6 +23,8 @@ from .models.journal import Journaled
 from .models.learners import Learner
 from .models.monitors import CompiledMonitor, Watcher
 from .models.targets import CompiledTarget
+from .models.text_embeddings import TextEmbedding
+from .models.waiting_texts import KnownVectors, Waiter
 from .segments import Segment
 from .state import ID_DIGEST_BYTES, ProfileState
 
@@ -57,12 +59,21 @@ class Skipped(Enum):
 
 
 class Shared:
-    """What the users of one partition have in common: learners of targets, watchers of monitors, embeddings' items."""
+    """What the users of one partition have in common: learners of targets, watchers of monitors, embeddings' items,
+    events that wait for the vectors of their texts.
 
-    def __init__(self, updater: ProfileUpdater) -> None:
+    Parameters:
+        updater: The definition's.
+        known: Vectors of texts seen lately, which partitions may share.
+    """
+
+    def __init__(self, updater: ProfileUpdater, known: KnownVectors | None = None) -> None:
         self.learners: dict[str, Learner] = {target.key: target.learner() for target in updater.targets}
         self.watchers: dict[str, Watcher] = {monitor.key: monitor.watcher() for monitor in updater.monitors}
-        self.items = {embedding.key: ItemVectors(embedding.max_items) for embedding in updater.embeddings}
+        behaviour = [each for each in updater.embeddings if isinstance(each, BehaviourEmbedding)]
+        self.items = {embedding.key: ItemVectors(embedding.max_items) for embedding in behaviour}
+        self.texts = {embedding.key: embedding.waiting() for embedding in updater.text_embeddings}
+        self.known = KnownVectors() if known is None else known
 
     def journaled(self) -> Iterable[tuple[str, Journaled]]:
         """Everything that learns, by key."""
@@ -85,14 +96,19 @@ class ProfileUpdater:
         self.definition = definition
         self.targets = [CompiledTarget(target, definition.features) for target in definition.targets]
         self.monitors = [CompiledMonitor(monitor, definition.features) for monitor in definition.monitors]
-        self.embeddings: list[BehaviourEmbedding] = definition.embeddings
+        self.embeddings: list[BehaviourEmbedding | TextEmbedding] = definition.embeddings
+        self.text_embeddings: list[TextEmbedding] = definition.text_embeddings
         self.segments: list[Segment] = definition.segments
         self._features = [feature for feature in definition.features if not isinstance(feature, Derived)]
-        fields = {field.name: field for field in definition.fields}
+        fields: dict[str, Any] = {field.name: field for field in definition.fields}
         self._derived = [Derivation(each, fields) for each in definition.features if isinstance(each, Derived)]
         self._allowed = None if definition.event_types is None else frozenset(definition.event_types)
         self._plans: dict[str, _Plan] = {}
+        vectors = {vector.name: vector for each in self.text_embeddings for vector in each.vectors}
+        #: Fields whose former state, of another encoder, is published until there is a new one.
+        self._outlasting: dict[str, Any] = {**{each.name: each for each in self.text_embeddings}, **vectors}
         stored: list[Any] = [*self._features, *self.targets, *self.monitors, *self.embeddings, *self.segments]
+        stored += vectors.values()
         #: Name, and how to publish and to bring to a later time, of each field that keeps state.
         self._stored: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, int], Any]]] = {
             part.key: (part.name, part.snapshot, part.advance) for part in stored
@@ -124,13 +140,14 @@ class ProfileUpdater:
     def new_state(self) -> ProfileState:
         return ProfileState()
 
-    def apply(self, state: ProfileState, event: Event, shared: Shared | None = None) -> Change | Skipped:
+    def apply(self, state: ProfileState, event: Event, shared: Shared | None = None, now: int = 0) -> Change | Skipped:
         """Update a profile by an event, in place.
 
         Parameters:
             state: The user's state.
             event: The event; `event.user_id` is not compared with anything.
             shared: What the user's partition shares; needed when the definition has targets, monitors or embeddings.
+            now: Wall-clock time (ms), which only tells how long a text has waited for its vector.
 
         Returns:
             The change, or why there was none.
@@ -168,6 +185,9 @@ class ProfileUpdater:
             assert shared is not None
             try:
                 key = part.key
+                if isinstance(part, TextEmbedding):
+                    changed.update(part.see(slots, event, shared.texts[key], shared.known, now))
+                    continue
                 if isinstance(part, BehaviourEmbedding):
                     new = part.update(slots.get(key), event, shared.items[key])
                 elif isinstance(part, CompiledTarget):
@@ -233,6 +253,46 @@ class ProfileUpdater:
         forgotten = self._adopt(state) if other_definition else []
         return self._changed(state, user_id, event_id, now, changed, failed, forgotten, other_definition)
 
+    def answer(
+        self,
+        state: ProfileState,
+        embedding: TextEmbedding,
+        waiters: list[Waiter],
+        version: str,
+        vector: bytes,
+        shared: Shared,
+    ) -> Change | None:
+        """Fold the vector of a text into a profile.
+
+        Parameters:
+            state: The user's state, changed in place.
+            embedding: Whose vector it is.
+            waiters: The user's events that have waited for it.
+            version: Of the encoder.
+            vector: The vector, little-endian float32.
+            shared: What the user's partition shares.
+
+        Returns:
+            The change of the published profile, when there is one.
+        """
+        changed, failed = dict[str, Any](), _NOTHING
+        waiting = shared.texts[embedding.key]
+        for each in waiters:
+            embedding.fold(state.slots, version, vector, each.time, each.weight)
+            changed.update(embedding.publish(state.slots, waiting))
+        if not changed:
+            return None
+        last = waiters[-1]
+        other_definition = state.definition != self._digest
+        forgotten = self._adopt(state) if other_definition else []
+        moved = set(changed)
+        derived = self._made_of(moved)
+        asked = [segment for segment in self.segments if other_definition or not moved.isdisjoint(segment.sources)]
+        failed = self._conclude(state, changed, derived, asked, state.last_time, failed)
+        return self._changed(
+            state, last.user_id, last.event_id, last.time, changed, failed, forgotten, other_definition
+        )
+
     def deadline(self, state: ProfileState, after: int = 0) -> int:
         """When time alone will next change this state, later than `after`; 0 for never."""
         slots, first = state.slots, 0
@@ -259,6 +319,13 @@ class ProfileUpdater:
                     continue
                 if value is not None:
                     values[name] = value
+        if self._outlasting:
+            for key, slot in state.slots.items():
+                name = key.rpartition(":")[0]
+                if key not in self._stored and name in self._outlasting:
+                    value = self._outlasting[name].snapshot(slot)
+                    if value is not None:
+                        values.setdefault(name, value)
         for each in self._derived:
             try:
                 value = each.value(values)
@@ -353,8 +420,13 @@ class ProfileUpdater:
 
     def _adopt(self, state: ProfileState) -> list[str]:
         """Make a state that another definition, or none, wrote last one of this: drop the state of fields that it does
-        not have, or has otherwise; returns their names."""
-        unknown = [key for key in state.slots if key not in self._stored]
+        not have, or has otherwise; returns their names. What is to outlast its encoder stays, until it is replaced."""
+        present = {key.rpartition(":")[0] for key in state.slots if key in self._stored}
+        unknown = [
+            key
+            for key in state.slots
+            if key not in self._stored and ((name := key.rpartition(":")[0]) not in self._outlasting or name in present)
+        ]
         for key in unknown:
             del state.slots[key]
         state.definition = self._digest
@@ -366,6 +438,7 @@ class ProfileUpdater:
         predicting: list[CompiledTarget | CompiledMonitor] = [*self.targets, *self.monitors]
         predicted = [each for each in predicting if each.predicts(event_type)]
         touched = {f.name for f in features} | {e.name for e in embeddings} | {each.name for each in predicted}
+        touched |= {v.name for e in embeddings if isinstance(e, TextEmbedding) for v in e.vectors}
         derived = self._made_of(touched)
         plan = _Plan(
             [(f.key, f.name, f.conditional_update(), f.snapshot) for f in features],
@@ -399,7 +472,7 @@ class _Plan(Struct, frozen=True):
 
     features: list[tuple[str, str, Callable[[Any, Event], Any], Callable[[Any], Any]]]
     #: What learns from the users of a partition together, in the order in which it looks at the profile.
-    learning: list[BehaviourEmbedding | CompiledTarget | CompiledMonitor]
+    learning: list[BehaviourEmbedding | TextEmbedding | CompiledTarget | CompiledMonitor]
     awaited: list[CompiledTarget]
     derived: list[Derivation]
     segments: list[Segment]

@@ -12,6 +12,7 @@ from stream_profiles.definition import load_definition
 from stream_profiles.dev.shop import shop_events
 from stream_profiles.mapping import EventMapping
 from stream_profiles.replay.files import open_rows
+from stream_profiles.text.offline import OfflineTexts
 
 FOLDER = Path(__file__).resolve().parents[1]
 
@@ -26,6 +27,7 @@ def sample(name: str, mapping: str) -> list[Event]:
 def run(example: str, events: list[Event]) -> Partition:
     updater = ProfileUpdater(load_definition(str(FOLDER / "examples" / example)))
     partition = Partition(updater)
+    OfflineTexts(updater.text_embeddings).prepare(partition, events)
     for each in events:
         assert updater.allows(each.type)
         change = partition.apply(each)

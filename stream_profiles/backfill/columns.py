@@ -20,6 +20,7 @@ from ..features.derived import Derived
 from ..mapping.values import EVENT_FIELDS
 from ..models import BehaviourEmbedding, Target
 from ..models.monitors import Anomaly, Clusters
+from ..models.text_embeddings import TextVectorField
 from ..segments import Segment
 from ..state import ProfileState
 from ..updater import ProfileUpdater
@@ -132,7 +133,7 @@ def _columns_of(declared: Any) -> tuple[list[tuple[str, Any]], _Read]:
     name = declared.name
     if isinstance(declared, Feature) and declared.input_names():
         return [(each, _NUMBER) for each in declared.input_names()], _numbers(declared)
-    if isinstance(declared, BehaviourEmbedding):
+    if isinstance(declared, (BehaviourEmbedding, TextVectorField)):
         return [(name, _VECTOR)], lambda moment: [moment.published.get(name)]
     part = _part_of(declared)
     if part is not None:

@@ -20,6 +20,7 @@ from ..definition import load_definition
 from ..errors import InvalidEvent
 from ..mapping import Dropped, EventMapping
 from ..partition import Partition
+from ..text.offline import OfflineTexts
 from ..updater import Change, ProfileUpdater
 from .asked import Asked
 from .columns import Columns, Row
@@ -81,6 +82,7 @@ def compute(task: Task, tick: Tick) -> Outcome:
 
     Raises:
         DefinitionError: the definition cannot be loaded.
+        SettingsError: an encoder of its texts cannot be loaded.
     """
     computation = _Computation(task, tick)
     if task.at:
@@ -100,6 +102,7 @@ class _Computation:
         self._task, self._tick = task, tick
         updater = ProfileUpdater(load_definition(task.reference))
         self._partition = Partition(updater)
+        self._texts = OfflineTexts(updater.text_embeddings)
         self._columns = Columns(updater)
         self._records = Records()
         self._to_event = EventMapping().to_event
@@ -109,6 +112,7 @@ class _Computation:
         partition, outcome = self._partition, self.outcome
         since_taken = 0
         for events in self._events():
+            self._texts.prepare(partition, events)
             for event in events:
                 if asked is not None:
                     asked.before(event.user_id, event.time)

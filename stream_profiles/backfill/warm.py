@@ -27,11 +27,12 @@ _SEND_SECONDS = 60.0
 _COORDINATOR_SECONDS, _RETRY_SECONDS = 20.0, 0.25
 
 
-def require_cold(names: Names, settings: Settings) -> None:
+def require_cold(names: Names, settings: Settings, *, texts: bool = False) -> None:
     """Check that the deployment has its topics, no profiles and no worker that keeps any.
 
     Parameters:
         settings: With `broker` set.
+        texts: Whether the topics of text embeddings are to be there too.
 
     Raises:
         TopicError: a topic is missing or wrong.
@@ -40,7 +41,7 @@ def require_cold(names: Names, settings: Settings) -> None:
     """
     assert settings.broker is not None
     with admin(settings.broker) as client:
-        require_topics(client, plan_topics(names, settings))
+        require_topics(client, plan_topics(names, settings, texts=texts))
         _require_no_worker(client, names)
         partitions = [TopicPartition(names.changelog, number) for number in range(settings.partitions)]
         starts = client.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))

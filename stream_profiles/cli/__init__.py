@@ -51,6 +51,7 @@ class Part(StrEnum):
     ALL = "all"
     INTAKE = "intake"
     PROFILES = "profiles"
+    TEXT = "text"
 
 
 @app.command()
@@ -66,7 +67,7 @@ def worker(
     ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run a worker: take events in and keep the profiles, until Ctrl-C."""
+    """Run a worker: take events in, keep the profiles and encode texts, until Ctrl-C."""
     from . import work
 
     logs.set_up(verbose)
@@ -77,6 +78,9 @@ def worker(
 @app.command(name="demo")
 def demo_command(
     definition: Definition = None,
+    text: Annotated[
+        str | None, typer.Option(help="Show what users are interested in, by a model: minilm.", metavar="MODEL")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="A file to replay in place of the synthetic shop.")] = None,
     mapping: Annotated[Path | None, typer.Option("--mapping", "-m", help="How the file's rows become events.")] = None,
     speed: Annotated[float | None, typer.Option(help="Times the real speed of the file's events.")] = None,
@@ -87,7 +91,7 @@ def demo_command(
     from . import demo
 
     logs.set_up(False)
-    demo.run_demo(definition, data=data, mapping=mapping, speed=speed, seconds=seconds, seed=seed)
+    demo.run_demo(definition, text=text, data=data, mapping=mapping, speed=speed, seconds=seconds, seed=seed)
 
 
 @app.command()
@@ -273,6 +277,23 @@ def models_command(
     logs.set_up(False)
     deployment = connect.Deployment(config, name=name, folder=data, definition=definition, redis=redis)
     models.print_models(deployment, as_json=as_json, partitions=partitions)
+
+
+@app.command(name="texts")
+def texts_command(
+    definition: Definition = None,
+    name: Name = None,
+    config: Config = None,
+    redis: Redis = None,
+    data: Data = connect.DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Show how many texts wait for their vectors, and how the encoders do."""
+    from . import texts
+
+    logs.set_up(False)
+    deployment = connect.Deployment(config, name=name, folder=data, definition=definition, redis=redis)
+    texts.print_texts(deployment, as_json=as_json)
 
 
 @topics_app.command("create")

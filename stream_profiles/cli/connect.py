@@ -66,6 +66,11 @@ class Deployment:
             )
         return Names(self._name or self.definition.name)
 
+    @property
+    def texts(self) -> bool | None:
+        """Whether the definition has text embeddings; None when only its name is given."""
+        return None if self.settings.definition is None else bool(self.definition.text_embeddings)
+
     def broker(self) -> str:
         """Kafka's address, of the settings or of running embedded servers.
 
@@ -112,7 +117,8 @@ class Deployment:
             complete = settings.model_copy(update={"broker": found["kafka"], "redis": found["redis"]})
             if settings.broker is None:
                 with kafka_admin(complete.broker or "") as client:
-                    create_topics(client, plan_topics(names, complete), complete.replication)
+                    plans = plan_topics(names, complete, texts=self.texts is not False)
+                    create_topics(client, plans, complete.replication)
             with _note(folder, {"kafka": started.kafka, "redis": started.redis}):
                 yield complete
 

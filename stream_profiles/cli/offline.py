@@ -66,7 +66,7 @@ def run_backfill(
             _run(deployment, files, compiled, options, console, None)
             return
         with deployment.with_servers() as complete:
-            require_cold(deployment.names, complete)
+            require_cold(deployment.names, complete, texts=bool(deployment.texts))
             _run(deployment, files, compiled, options, console, complete)
     except KeyboardInterrupt:
         console.print("backfill stopped; nothing is left of it")

@@ -68,6 +68,8 @@ def readable(value: Any) -> str:
         ('5 (last 7d)', 'in since 1970-01-01 00:00:00 UTC')
         >>> readable({"score": 0.25, "reasons": [["views_1d", 0.9, "more views (1d) than usual"]], "at": 0})
         '25.0%: more views (1d) than usual'
+        >>> readable({"encoder": "hashing-384@1", "texts": 5, "top": {"1d": ["tea"]}, "cosines": {"1d": {"tea": 0.5}}})
+        'tea 0.50 (1d); 5 texts by hashing-384@1'
     """
     if isinstance(value, np.ndarray):
         return f"{len(value)} numbers: {' '.join(f'{x:+.2f}' for x in value[:6])} …"
@@ -91,9 +93,20 @@ def readable(value: Any) -> str:
         return f"{'in' if parts['in'] else 'left, out'} since {moment(parts['since'])}"
     if parts.keys() >= {"count", "events", "seconds", "mean_seconds", "active"}:
         return _sessions(parts)
+    if parts.keys() >= {"encoder", "texts"}:
+        return _interests(parts)
     if parts.keys() == {"top"}:
         return ", ".join(f"{name} {number(score)}" for name, score in parts["top"])
     return ", ".join(_part(name, part) for name, part in parts.items())
+
+
+def _interests(parts: dict[str, Any]) -> str:
+    """What is said about text vectors: of each half-life the nearest labels, with their cosines."""
+    nearest = []
+    for half_life, labels in parts.get("top", {}).items():
+        cosines = parts["cosines"][half_life]
+        nearest.append(f"{', '.join(f'{label} {cosines[label]:.2f}' for label in labels)} ({half_life})")
+    return "; ".join([*nearest, f"{parts['texts']:,} texts by {parts['encoder']}"])
 
 
 def _sessions(parts: dict[str, Any]) -> str:

@@ -15,7 +15,9 @@ def create(deployment: Deployment) -> None:
     Raises:
         TopicError: an existing one is wrong, or Kafka refuses.
     """
-    plans = plan_topics(deployment.names, deployment.settings)
+    # Who only names the profiles may have texts in them.
+    texts = deployment.texts is not False
+    plans = plan_topics(deployment.names, deployment.settings, texts=texts)
     with kafka_admin(deployment.broker()) as client:
         created = create_topics(client, plans, deployment.settings.replication)
     console = output.console()
@@ -30,7 +32,7 @@ def check(deployment: Deployment) -> None:
     Raises:
         TopicError: one is missing or wrong.
     """
-    plans = plan_topics(deployment.names, deployment.settings)
+    plans = plan_topics(deployment.names, deployment.settings, texts=deployment.texts is True)
     table = Table("topic", "partitions", "cleanup", "state", box=None)
     with kafka_admin(deployment.broker()) as client:
         for state in check_topics(client, plans):

@@ -8,13 +8,17 @@ from ._async import AsyncDeltaStream, AsyncProfileClient
 from ._deltas import apply_delta
 from ._metrics import Contender, TargetMetrics
 from ._sync import DeltaStream, ProfileClient
+from ._text_metrics import EncoderMetrics, TextMetrics, TextReport
 
 __all__ = [
     "AsyncDeltaStream",
     "AsyncProfileClient",
     "Contender",
     "DeltaStream",
+    "EncoderMetrics",
     "ProfileClient",
     "TargetMetrics",
+    "TextMetrics",
+    "TextReport",
     "apply_delta",
 ]

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import redis.asyncio
 import redis.exceptions
+from numpy.typing import ArrayLike
 from redis.asyncio.retry import Retry
 
 from ..contracts import Profile, ProfileDelta
+from ..errors import RedisUnavailable
 from ._deltas import DeltaReading, reading_of
 from ._metrics import TargetMetrics
 from ._reader import Flow, Moment, Reader, Request, T, address_of, open_redis, redis_unavailable
+from ._similar import SCAN_LIMIT, Neighbour, nearest_to, similar
+from ._text_metrics import TextReport
 
 
 class AsyncProfileClient:
@@ -55,6 +60,28 @@ class AsyncProfileClient:
         """As `ProfileClient.partition_metrics`."""
         return await self._run(self._reader.partition_metrics())
 
+    async def similar(
+        self, user_id: str, k: int = 10, *, field: str | None = None, scan_limit: int = SCAN_LIMIT
+    ) -> list[Neighbour]:
+        """The k users whose vectors are nearest to a user's; as `ProfileClient.similar`."""
+        return await self._run(similar(self._reader, user_id, k, field, scan_limit))
+
+    async def nearest(
+        self,
+        vector: ArrayLike,
+        k: int = 10,
+        *,
+        field: str | None = None,
+        encoder: str | None = None,
+        scan_limit: int = SCAN_LIMIT,
+    ) -> list[Neighbour]:
+        """The k users whose vectors are nearest to a vector; as `ProfileClient.nearest`."""
+        return await self._run(nearest_to(self._reader, vector, k, field, encoder, scan_limit))
+
+    async def text_metrics(self) -> TextReport:
+        """How texts stand; as `ProfileClient.text_metrics`."""
+        return await self._run(self._reader.text_metrics())
+
     def deltas(
         self, *, group: str | None = None, from_beginning: bool = False, timeout_s: float | None = None
     ) -> AsyncDeltaStream:
@@ -88,14 +115,17 @@ class AsyncProfileClient:
         await self.aclose()
 
     async def _run(self, flow: Flow[T]) -> T:
-        answer = None
+        go_on = partial(flow.send, None)
         while True:
             try:
-                request = flow.send(answer)
+                request = go_on()
             except StopIteration as end:
                 result: T = end.value
                 return result
-            answer = await self._answer(request)
+            try:
+                go_on = partial(flow.send, await self._answer(request))
+            except RedisUnavailable as error:
+                go_on = partial(flow.throw, error)
 
     async def _answer(self, request: Request) -> Any:
         if callable(request):

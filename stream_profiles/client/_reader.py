@@ -1,7 +1,8 @@
 """What both clients do, without waiting for anything: which Redis commands to send, and what their replies mean.
 
 Every operation is a generator, a `Flow`. It yields what is to be done next (Redis commands for one round trip, or a
-call that blocks), is sent the outcome, and returns the result. `_sync` and `_async` do what it asks, each in its way.
+call that blocks), is sent the outcome, or has it raised in its place when Redis fails, and returns the result. `_sync`
+and `_async` do what it asks, each in its way.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..errors import RedisUnavailable, SettingsError, StateError
 from ..names import Names
 from ._metrics import Report, Reports, TargetMetrics, merge, model_names, read_reports
 from ._schema import META, Schema, Stored
+from ._text_metrics import TextReport, read_text_report
 
 T = TypeVar("T")
 #: Redis commands for one round trip, answered by their replies; or a blocking call, answered by None.
@@ -105,6 +107,16 @@ class Reader:
             for number, reports in partitions.items()
         }
 
+    def text_metrics(self) -> Flow[TextReport]:
+        """How texts stand."""
+        yield from self.load()
+        key = self.names.redis_text_metrics
+        [fields] = yield [("HGETALL", key)]
+        try:
+            return read_text_report(fields, to_ms("now"))
+        except StateError as error:
+            raise StateError(f"{key} of Redis at {self.address} is not metrics of texts: {error}") from None
+
     def _reports(self) -> Flow[tuple[dict[int, Reports], dict[str, list[str]]]]:
         """Of each partition the reports, by target; of each target what its models are called, where that is known."""
         key = self.names.redis_metrics
@@ -155,6 +167,18 @@ class Reader:
             self._take(raw)
             assert self._schema is not None
         return self._schema
+
+    def load_recent(self) -> Flow[Schema]:
+        """As `load`, and read again when it was read a while ago.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        yield from self.load()
+        if time.monotonic() - self._read_at > _DESCRIPTION_AGE_S:
+            [raw] = yield [("GET", self.names.redis_description)]
+            self._take(raw)
+        return (yield from self.load())
 
     def _profiles(
         self, users: Sequence[str], replies: Sequence[Stored], at: int | None, strange: set[str]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import redis
 import redis.exceptions
+from numpy.typing import ArrayLike
 from redis.retry import Retry
 
 from ..contracts import Profile, ProfileDelta
+from ..errors import RedisUnavailable
 from ._deltas import DeltaReading, reading_of
 from ._metrics import TargetMetrics
 from ._reader import Flow, Moment, Reader, Request, T, address_of, open_redis, redis_unavailable
+from ._similar import SCAN_LIMIT, Neighbour, nearest_to, similar
+from ._text_metrics import TextReport
 
 
 class ProfileClient:
@@ -92,6 +97,74 @@ class ProfileClient:
         """As `metrics`, of each partition by itself: each has models of its own."""
         return self._run(self._reader.partition_metrics())
 
+    def similar(
+        self, user_id: str, k: int = 10, *, field: str | None = None, scan_limit: int = SCAN_LIMIT
+    ) -> list[Neighbour]:
+        """The k users whose vectors are nearest to a user's: pairs of user and cosine, the highest first.
+
+        Equal cosines, to 7 decimals, go by user id. Only what can be compared is: text vectors of the same encoder and
+        version, vectors of a `BehaviourEmbedding` in the same partition, vectors of the same length. There are fewer
+        than k when there are no more such users, and none when the user has no profile, or no vector yet.
+
+        It is exact. A Redis with vector search (Redis 8, Redis Stack) is asked for who is near; the first call for a
+        field lets it make the index `NAME:vectors:FIELD:DIMENSION`, which holds the vectors a second time and is kept
+        up to date by Redis. Without vector search, or the right to use it, and until the index is complete, every call
+        reads all profiles.
+
+        Parameters:
+            user_id: The user, who is not among the result.
+            k: How many, at most.
+            field: The embedding, such as "interests_30d"; None for the only one, else the first text embedding.
+            scan_limit: Profiles that may be read, where all have to be.
+
+        Raises:
+            SettingsError: there is no such embedding, one has to be chosen, or there are more profiles than the limit.
+            RedisUnavailable: also when there are more than the limit, and an index that is not complete yet.
+
+        Examples:
+            >>> client.similar("ada", 2, field="interests_30d")  # doctest: +SKIP
+            [('bob', 0.9131402), ('eve', 0.8412719)]
+        """
+        return self._run(similar(self._reader, user_id, k, field, scan_limit))
+
+    def nearest(
+        self,
+        vector: ArrayLike,
+        k: int = 10,
+        *,
+        field: str | None = None,
+        encoder: str | None = None,
+        scan_limit: int = SCAN_LIMIT,
+    ) -> list[Neighbour]:
+        """The k users whose vectors are nearest to a vector of one's own, such as that of a text; else as `similar`.
+
+        Parameters:
+            vector: Of the field's length, of any norm.
+            k: How many, at most.
+            field: As in `similar`. A `BehaviourEmbedding` can only be asked where there is one partition.
+            encoder: Which encoder the vector is of, "NAME@VERSION"; None for the definition's, whatever its version.
+            scan_limit: As in `similar`.
+
+        Raises:
+            SettingsError: also when the vector is none that could be compared, or when users have vectors of several
+                versions of the encoder and it is not said which one is meant.
+
+        Examples:
+            >>> [vector] = encoder.encode(["running shoes"])  # doctest: +SKIP
+            >>> client.nearest(vector, 1, field="interests_1d")  # doctest: +SKIP
+            [('eve', 0.7718345)]
+        """
+        return self._run(nearest_to(self._reader, vector, k, field, encoder, scan_limit))
+
+    def text_metrics(self) -> TextReport:
+        """How the texts of text embeddings stand: what waits for vectors, and how the encoders do.
+
+        Examples:
+            >>> client.text_metrics().embeddings["interests"].oldest_seconds  # doctest: +SKIP
+            0.02
+        """
+        return self._run(self._reader.text_metrics())
+
     def deltas(
         self, *, group: str | None = None, from_beginning: bool = False, timeout_s: float | None = None
     ) -> DeltaStream:
@@ -137,14 +210,17 @@ class ProfileClient:
         self.close()
 
     def _run(self, flow: Flow[T]) -> T:
-        answer = None
+        go_on = partial(flow.send, None)
         while True:
             try:
-                request = flow.send(answer)
+                request = go_on()
             except StopIteration as end:
                 result: T = end.value
                 return result
-            answer = self._answer(request)
+            try:
+                go_on = partial(flow.send, self._answer(request))
+            except RedisUnavailable as error:
+                go_on = partial(flow.throw, error)
 
     def _answer(self, request: Request) -> Any:
         if callable(request):

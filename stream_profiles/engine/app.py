@@ -1,4 +1,4 @@
-"""The Faust apps: one takes events in, one keeps the profiles. Each is a consumer group of its own.
+"""The Faust apps: one takes events in, one keeps the profiles, one encodes texts. Each is a consumer group of its own.
 
 They may run in one process or in many; either way the profile workers find their events on the events topic.
 """
@@ -19,6 +19,7 @@ from .chunks import ChunkedApp, RunSchema
 from .intake import IntakeAgent
 from .profiles import ProfileAgent
 from .table import ProfileTable
+from .text import TextAgent
 
 
 def intake_app(names: Names, settings: Settings, bootstrap: str, sources: list[InputTopic], agent: IntakeAgent) -> Any:
@@ -40,10 +41,19 @@ def profiles_app(names: Names, settings: Settings, bootstrap: str, updater: Prof
     return app, table
 
 
-def read_events(app: Any, names: Names, sources: list[InputTopic], agent: ProfileAgent) -> None:
-    """Let the agent read the events topic and the input topics that are keyed already."""
+def read_events(app: Any, names: Names, sources: list[InputTopic], agent: ProfileAgent, *, texts: bool) -> None:
+    """Let the agent read the events topic, the input topics that are keyed already, and vectors of texts."""
     for topic in [names.events, *(source.topic for source in sources)]:
         _read(app, topic, f"profiles {topic}", agent.run)
+    if texts:
+        _read(app, names.text_vectors, f"profiles {names.text_vectors}", agent.run_answers)
+
+
+def text_app(names: Names, settings: Settings, bootstrap: str, agent: TextAgent) -> Any:
+    """The app that reads the texts whose vectors are wanted."""
+    app = _app(names.text_group, settings, bootstrap)
+    _read(app, names.text_requests, f"text {names.text_requests}", agent.run)
+    return app
 
 
 def _intake(agent: IntakeAgent, mapping: EventMapping) -> Any:

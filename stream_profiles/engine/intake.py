@@ -100,7 +100,9 @@ class IntakeAgent:
                 fields = _decode(value)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise InvalidEvent(f"not a JSON object: {error}") from None
+            cut = mapping.cut_texts
             event: Event | Dropped = mapping.to_event(fields, f"{record.topic}-{record.partition}-{record.offset}")
+            self._stats.cut_texts += mapping.cut_texts - cut
             if isinstance(event, Dropped):
                 self._stats.outcomes["dropped"] += 1
                 return

@@ -2,13 +2,15 @@
 
 The order of a write is fixed, and each step begins when the one before it is acknowledged:
 
-1. deltas and dead letters
+1. deltas, requests for vectors of texts, and dead letters
 2. the changelog: one batch a partition, so that users, models and offsets are durable together or not at all
 3. Redis
 4. the messages are acknowledged, and Faust may commit their offsets
 
-A worker killed after 1 applies the same events again and sends the same deltas again. Killed after 2, it finds in the
-changelog that the events were applied, skips them, and writes their profiles to Redis once more.
+A worker killed after 1 applies the same events again and sends the same deltas and requests again. Killed after 2, it
+finds in the changelog that the events were applied, skips them, and writes their profiles to Redis once more.
+
+Vectors of texts are a second input: each answer comes to the partition that asked, and changes profiles as events do.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from itertools import islice
 from typing import Any
 
 import msgspec
 
-from ..contracts import Event
+from ..contracts import MAX_TEXT_LENGTH, PROSE_FIELDS, Event, TextRequest, TextVector
 from ..errors import InvalidEvent
 from ..names import Names
 from ..partition import Partition
@@ -48,7 +51,14 @@ _BATCH_SHARE = 8
 
 _PROFILES_REFRESHED_AT_ONCE = 256
 
+#: Between looks at whether texts that wait have got their vectors.
+_TEXTS_POLL_S = 0.02
+#: Reasons why texts got none, each of which is logged once.
+_MAX_REASONS = 20
+
 _decode = msgspec.json.Decoder(Event).decode
+_decode_vector = msgspec.json.Decoder(TextVector).decode
+_encode_request = msgspec.json.Encoder().encode
 
 
 class _Part:
@@ -57,6 +67,7 @@ class _Part:
     def __init__(self, owned: Owned) -> None:
         self.owned = owned
         self.deltas: list[Record] = []
+        self.requests: list[Record] = []
         #: Users with changes: version before the first one (0: write everything), and the fields' new values.
         self.updates: dict[str, tuple[int, dict[str, Any]]] = {}
         self.messages: list[Any] = []
@@ -85,7 +96,7 @@ class ProfileGroup:
     def estimated_bytes(self, owned: Owned) -> int:
         """How large the changelog batch of a partition may become."""
         part = self.parts.get(owned)
-        return 0 if part is None else part.estimated_bytes + owned.partition.timed_bytes
+        return 0 if part is None else part.estimated_bytes + owned.partition.unasked_bytes
 
 
 class ProfileAgent:
@@ -112,6 +123,7 @@ class ProfileAgent:
         self._max_part_bytes = max_batch_bytes // _BATCH_SHARE
         #: The time of the turn. A record's own time alone is no measure: a producer with a wrong clock sets that too.
         self._now_ms = 0
+        self._reasons: set[str] = set()
         self.commit: GroupCommit[ProfileGroup] = GroupCommit(ProfileGroup, self._write, max_unwritten_events)
 
     async def run(self, stream: Any) -> None:
@@ -119,6 +131,12 @@ class ProfileAgent:
         events: AsyncIterator[Any] = stream.noack().events()
         async for message in events:
             await self._apply_run(message)
+
+    async def run_answers(self, stream: Any) -> None:
+        """The Faust agent of the vectors of texts."""
+        events: AsyncIterator[Any] = stream.noack().events()
+        async for message in events:
+            await self._apply_run(message, answers=True)
 
     async def settle(self, timeout_s: float) -> None:
         """Stop applying, write what was applied, and forget what could not be written in time."""
@@ -148,7 +166,21 @@ class ProfileAgent:
             written += len(profiles)
         return written
 
-    async def _apply_run(self, message: Any) -> None:
+    def give_up_texts(self) -> None:
+        """Let go of events whose texts have waited longer than declared, in all partitions."""
+        self._now_ms = time.time_ns() // 1_000_000
+        for owned in self._store.owned.values():
+            if owned.active and (lost := owned.partition.give_up_texts(self._now_ms)):
+                log.warning(
+                    "partition %s: %s events got no vector of their text in time and are given up; does a worker run "
+                    "with --only text?",
+                    owned.number,
+                    f"{lost:,}",
+                )
+                self._ask(self.commit.forming.part(owned))
+                self.commit.notify()
+
+    async def _apply_run(self, message: Any, *, answers: bool = False) -> None:
         run, number, generation = message.value, message.message.partition, message.message.generation_id
         for start in range(0, len(run), _RECORDS_PER_TURN):
             await self.commit.room()
@@ -156,6 +188,10 @@ class ProfileAgent:
             # A part that is full waits for the write in flight, which takes it.
             while owned is not None and self.commit.forming.estimated_bytes(owned) > self._max_part_bytes:
                 await asyncio.sleep(0.001)
+                owned = await self._store.wait_for(number, generation)
+            # By the definition events may have to wait for answers, but never answers for answers.
+            while owned is not None and not answers and owned.partition.must_wait_for_texts:
+                await asyncio.sleep(_TEXTS_POLL_S)
                 owned = await self._store.wait_for(number, generation)
             if owned is None:
                 return  # The run is not acknowledged: its next owner reads it again and skips what was applied.
@@ -165,7 +201,11 @@ class ProfileAgent:
             some = run[start : start + _RECORDS_PER_TURN]
             self._now_ms = time.time_ns() // 1_000_000
             for record in some:
-                self._apply(record, group, part)
+                if answers:
+                    self._answer(record, group, part)
+                else:
+                    self._apply(record, group, part)
+            self._ask(part)
             group.events += len(some)
             if start + _RECORDS_PER_TURN >= len(run):
                 part.messages.append(message)
@@ -184,7 +224,7 @@ class ProfileAgent:
         try:
             # Others may put anything into the headers of their own topics.
             source = decode_source(record.headers) if record.topic == self._names.events else None
-            result = partition.apply(event, self._topic_ids[record.topic], record.offset, source)
+            result = partition.apply(event, self._topic_ids[record.topic], record.offset, source, self._now_ms)
         except Exception as error:
             # Not the event's fault, but it must not stop the others either.
             log.exception("the definition failed on event %s", event.event_id)
@@ -206,6 +246,55 @@ class ProfileAgent:
             profile = partition.published(user)
             if profile is not None:
                 part.updates[user] = (0, profile)
+
+    def _answer(self, record: Any, group: ProfileGroup, part: _Part) -> None:
+        """Take the vector of a text."""
+        try:
+            answer = _decode_vector(record.value or b"")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            self._set_aside(record, group, part.owned, f"not a vector of a text: {error}")
+            return
+        if answer.error is not None and answer.error not in self._reasons and len(self._reasons) < _MAX_REASONS:
+            self._reasons.add(answer.error)
+            log.warning("a text got no vector, and its events do not count in %s: %s", answer.encoder, answer.error)
+        try:
+            changes = part.owned.partition.answer(
+                answer.text_id,
+                answer.encoder,
+                answer.version,
+                answer.vector,
+                self._topic_ids[record.topic],
+                record.offset,
+            )
+        except Exception as error:  # as of an event
+            log.exception("the definition failed on the vector of text %s", answer.text_id)
+            self._set_aside(record, group, part.owned, f"the definition failed: {type(error).__name__}: {error}")
+            return
+        for change in changes:
+            self._note(change, part)
+        part.estimated_bytes += len(record.value)
+
+    def ask_again(self, owned: Owned) -> None:
+        """Ask about the texts that queued in a partition that was just recovered."""
+        self._now_ms = time.time_ns() // 1_000_000
+        part = self.commit.forming.part(owned)
+        self._ask(part)
+        if part.requests:
+            self.commit.notify()
+
+    def _ask(self, part: _Part) -> None:
+        """Take into the group what the partition wants the vectors of."""
+        for request in part.owned.partition.take_requests():
+            message = TextRequest(
+                text_id=request.text_id,
+                encoder=request.encoder,
+                text=request.text,
+                profile=self._names.definition,
+                partition=part.owned.number,
+                asked_at=self._now_ms,
+            )
+            part.requests.append((request.text_id.encode(), _encode_request(message)))
+            part.estimated_bytes += len(request.text)
 
     def _note(self, change: Change, part: _Part) -> None:
         """Take a change into the group."""
@@ -241,7 +330,10 @@ class ProfileAgent:
         if len(value) > self._max_record_bytes:
             raise InvalidEvent(f"record too large: {len(value):,} bytes")
         try:
-            event = _decode(value)
+            try:
+                event = _decode(value)
+            except msgspec.ValidationError:
+                event = self._with_texts_cut(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidEvent(f"not an event: {error}") from None
         if event.time > min(record.timestamp, self._now_ms) + self._max_future_ms:
@@ -250,6 +342,18 @@ class ProfileAgent:
             raise InvalidEvent(f"unknown event type: {event.type!r}")
         if self._partitioner(event.user_id.encode()) != partition:
             raise InvalidEvent(f"not keyed by user_id: the topic {record.topic} has user {event.user_id!r} elsewhere")
+        return event
+
+    def _with_texts_cut(self, value: bytes) -> Event:
+        """The event in a record that is none, but for a text that is too long."""
+        fields, cut = msgspec.json.decode(value, type=dict[str, Any]), 0
+        for name in PROSE_FIELDS:
+            text = fields.get(name)
+            if isinstance(text, str) and len(text) > MAX_TEXT_LENGTH:
+                fields[name] = text[:MAX_TEXT_LENGTH]
+                cut += 1
+        event = msgspec.convert(fields, Event)
+        self._stats.cut_texts += cut
         return event
 
     def _encode_delta(self, change: Change) -> bytes:
@@ -275,9 +379,14 @@ class ProfileAgent:
             group.steps_done = 1
         began = time.perf_counter()
         if group.steps_done == 1:
-            sent = []
+            sent, requests = [], defaultdict[int, list[Record]](list)
             for part in self._owned(group):
                 sent += await self._producer.send(self._names.deltas, part.owned.number, part.deltas)
+                for request in part.requests:
+                    number = self._partitioner(request[0] or b"")
+                    requests[number].append(request)
+            for number, some in requests.items():
+                sent += await self._producer.send(self._names.text_requests, number, some)
             for number, letter in group.dead_letters:
                 sent += await self._producer.send(self._names.dead_letters, number, [letter])
             await asyncio.gather(*sent)

@@ -18,6 +18,8 @@ class Stats:
         self.outcomes: Counter[str] = Counter()
         #: Dead letters by reason, with what is peculiar to one record cut off.
         self.dead_letters: Counter[str] = Counter()
+        #: Texts of events of which only the beginning was taken.
+        self.cut_texts = 0
         #: Errors of single fields.
         self.failed_fields: Counter[str] = Counter()
         #: Group commits written, by agent.
@@ -51,6 +53,8 @@ class Stats:
         if waiting:
             parts.append(f"{waiting:,} being written")
         parts += [f"{self.outcomes[name]:,} {name}" for name in _UNUSUAL if self.outcomes[name]]
+        if self.cut_texts:
+            parts.append(f"{self.cut_texts:,} texts cut")
         if self.dead_letters:
             parts.append(f"{self.dead_letters.total():,} dead letters")
         if self.failed_fields:

@@ -15,6 +15,7 @@ import faust
 from faust.stores.base import Store
 from faust.types import TP
 
+from ..models.waiting_texts import KnownVectors
 from ..partition import Partition
 from ..updater import ProfileUpdater
 from .chunks import ChunkedApp
@@ -28,11 +29,13 @@ _POLL_S = 0.02
 class Owned:
     """A partition this worker owns, until it does not."""
 
-    def __init__(self, number: int, updater: ProfileUpdater, generation: int) -> None:
+    def __init__(
+        self, number: int, updater: ProfileUpdater, generation: int, known: KnownVectors | None = None
+    ) -> None:
         self.number = number
         #: The generation of the group in which the worker got it.
         self.generation = generation
-        self.partition = Partition(updater)
+        self.partition = Partition(updater, known)
         #: Whether events may be applied now: recovered, and not about to be given back.
         self.active = False
         #: The changelog offset up to which the partition in memory agrees with the changelog; None before recovery.
@@ -45,6 +48,8 @@ class ProfileStore(Store[Any, Any]):
     def __init__(self, *args: Any, updater: ProfileUpdater, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.updater = updater
+        #: Vectors of texts seen lately, by any of the partitions.
+        self.known = KnownVectors()
         self.owned: dict[int, Owned] = {}
         #: Whether the partitions are about to be given back: from `suspend` to the next assignment.
         self._suspended = False
@@ -68,7 +73,7 @@ class ProfileStore(Store[Any, Any]):
         for number in set(self.owned) - numbers:
             del self.owned[number]
         for number in numbers - set(self.owned):
-            self.owned[number] = Owned(number, self.updater, generation_id)
+            self.owned[number] = Owned(number, self.updater, generation_id, self.known)
         self._suspended = False
 
     def apply_changelog_batch(

@@ -39,8 +39,14 @@ class TopicState(Struct, frozen=True):
     problem: str
 
 
-def plan_topics(names: Names, settings: Settings) -> list[TopicPlan]:
-    """All topics of a definition: inputs, events, changelog, deltas, dead letters, the models' metrics."""
+def plan_topics(names: Names, settings: Settings, *, texts: bool) -> list[TopicPlan]:
+    """All topics of a definition: inputs, events, changelog, deltas, dead letters, the models' metrics.
+
+    Parameters:
+        names: The definition's.
+        settings: Of the deployment.
+        texts: Whether the definition has text embeddings, which take two topics more.
+    """
     record_bytes = str(settings.max_record_bytes + 524_288)
     letter_bytes = str(2 * settings.max_record_bytes + 524_288)
     batch_bytes = str(settings.max_batch_bytes + 65_536)
@@ -86,6 +92,11 @@ def plan_topics(names: Names, settings: Settings) -> list[TopicPlan]:
             exact=False,
         ),
     ]
+    if texts:
+        retention = {**kept, "retention.ms": str(to_ms(settings.texts_retention)), "max.message.bytes": record_bytes}
+        plans += [
+            TopicPlan(topic, settings.partitions, retention) for topic in (names.text_requests, names.text_vectors)
+        ]
     inputs = settings.inputs_of(names)
     plans += [
         TopicPlan(

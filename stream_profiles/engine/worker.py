@@ -1,4 +1,4 @@
-"""A worker: one process that takes events in, keeps profiles, or both, until it is told to stop.
+"""A worker: one process that takes events in, keeps profiles, encodes texts, or all of it, until it is told to stop.
 
 It connects and checks first, so that what is wrong is said in one sentence before anything runs. When it stops, it
 writes what it has applied, acknowledges it, and leaves the groups.
@@ -26,15 +26,19 @@ from ..names import Names
 from ..partitioner import Partitioner
 from ..settings import Settings
 from ..sinks.redis import RedisWriter
+from ..text.source import VectorSource
 from ..updater import ProfileUpdater
-from .app import intake_app, profiles_app, read_events
+from .app import intake_app, profiles_app, read_events, text_app
 from .commit import STALLED_S
+from .encoders import start_sources
 from .intake import IntakeAgent
 from .producer import BatchProducer
 from .profiles import ProfileAgent
 from .reports import ReportPublisher, every
 from .stats import Stats
 from .table import Owned, ProfileTable
+from .text import TextAgent
+from .text_reports import TextReporter, waiting_line
 from .topics import admin, plan_topics, require_topics
 
 log = logging.getLogger(__name__)
@@ -55,6 +59,19 @@ class Role(StrEnum):
     ALL = "all"
     INTAKE = "intake"
     PROFILES = "profiles"
+    TEXT = "text"
+
+    @property
+    def takes_in(self) -> bool:
+        return self in (Role.ALL, Role.INTAKE)
+
+    @property
+    def keeps_profiles(self) -> bool:
+        return self in (Role.ALL, Role.PROFILES)
+
+    @property
+    def encodes_texts(self) -> bool:
+        return self in (Role.ALL, Role.TEXT)
 
 
 class Worker:
@@ -76,12 +93,16 @@ class Worker:
         self.stats = Stats()
         self._refresh_redis = refresh_redis
         self._refreshing: set[asyncio.Task[None]] = set()
+        self._profiles: ProfileAgent | None = None
+        self._text: TextAgent | None = None
+        self._sources: list[VectorSource] = []
         self.table: ProfileTable | None = None
         self._bootstrap, self._redis_url = settings.broker, settings.redis
         self._topic_ids: dict[str, str] = {}
         self._stop = asyncio.Event()
         self._failure: Exception | None = None
         self._apps: list[Any] = []
+        self._takes_in = False
         self._commits: list[Any] = []
         self._settle_s = _SETTLE_SHARE * to_ms(settings.session_timeout) / 1000
 
@@ -115,14 +136,22 @@ class Worker:
             partitioner = Partitioner(settings.partitions)
             sources = settings.inputs_of(names)
             raw = [source for source in sources if not source.keyed]
+            texts = bool(self.definition.text_embeddings)
             if self.role is Role.INTAKE and not raw:
                 raise SettingsError("every input is keyed, so there is nothing to take in: run --only profiles alone")
-            if self.role is not Role.PROFILES and raw:
+            if self.role is Role.TEXT and not texts:
+                raise SettingsError(f"{self.definition!r} has no TextEmbedding, so there are no texts to encode")
+            if self.role.takes_in and raw:
+                self._takes_in = True
                 tasks.append(self._add_intake(producer, partitioner, raw))
-            if self.role is not Role.INTAKE:
+            if self.role.keeps_profiles:
                 keyed = [source for source in sources if source.keyed]
                 tasks.append(self._add_profiles(producer, partitioner, client, keyed))
                 tasks.append(asyncio.create_task(self._publish(client, producer), name="publish"))
+            if self.role.encodes_texts and texts:
+                tasks.append(await self._add_text(producer, client))
+            if texts and self.role is not Role.INTAKE:
+                tasks.append(asyncio.create_task(self._watch_texts(client), name="texts"))
             tasks.append(asyncio.create_task(self._report(), name="report"))
             tasks.append(asyncio.create_task(self._beat(), name="heartbeat"))
             for app in self._apps:
@@ -136,13 +165,18 @@ class Worker:
 
     def _check_topics(self) -> dict[str, str]:
         with admin(self._bootstrap) as client:
-            return require_topics(client, plan_topics(self.names, self.settings))
+            plans = plan_topics(self.names, self.settings, texts=bool(self.definition.text_embeddings))
+            return require_topics(client, plans)
+
+    def _description(self) -> bytes:
+        """What readers need to know: what the fields are, and over how many partitions users are spread."""
+        return msgspec.json.encode({**self.definition.describe(), "partitions": self.settings.partitions})
 
     async def _connect_redis(self) -> redis.asyncio.Redis:
         try:
             client = redis.asyncio.from_url(self._redis_url, socket_connect_timeout=5.0, socket_timeout=10.0)
             await client.ping()
-            await client.set(self.names.redis_description, msgspec.json.encode(self.definition.describe()))
+            await client.set(self.names.redis_description, self._description())
         except (redis.exceptions.RedisError, OSError, ValueError) as error:
             raise RedisUnavailable(
                 f"Redis at {_without_password(self._redis_url)} does not answer ({error}); check the setting redis "
@@ -176,7 +210,7 @@ class Worker:
         settings, names = self.settings, self.names
         app, table = profiles_app(names, settings, self._bootstrap, ProfileUpdater(self.definition))
         self.table = table
-        agent = ProfileAgent(
+        agent = self._profiles = ProfileAgent(
             names,
             table.profiles,
             producer,
@@ -190,13 +224,32 @@ class Worker:
             max_unwritten_events=settings.max_unwritten_events,
         )
         table.profiles.on_ready = partial(self._ready, agent)
-        read_events(app, names, keyed, agent)
+        texts = bool(self.definition.text_embeddings)
+        read_events(app, names, keyed, agent, texts=texts)
         app.settle = self._settling(agent.settle)
         # Profiles start before intake, so that they are ready when the first events come.
         self._apps.insert(0, app)
         self._commits.insert(0, agent.commit)
         log.info("keeping profiles of %s", self.definition.name)
         return asyncio.create_task(agent.commit.run(), name="profiles commit")
+
+    async def _add_text(self, producer: BatchProducer, client: redis.asyncio.Redis) -> asyncio.Task[None]:
+        settings = self.settings
+        self._sources = await start_sources(self.definition, settings, client)
+        agent = self._text = TextAgent(
+            self.names,
+            producer,
+            self._sources,
+            self.stats,
+            max_record_bytes=settings.max_record_bytes,
+            partitions=settings.partitions,
+        )
+        app = text_app(self.names, settings, self._bootstrap, agent)
+        app.settle = self._settling(agent.settle)
+        self._apps.append(app)
+        self._commits.append(agent.commit)
+        log.info("encoding texts with %s", ", ".join(source.batcher.encoder.name for source in self._sources))
+        return asyncio.create_task(agent.commit.run(), name="text commit")
 
     def _ready(self, agent: ProfileAgent, ready: list[Owned]) -> None:
         """A recovery has ended."""
@@ -207,6 +260,7 @@ class Worker:
             for problem in owned.partition.unreadable:
                 log.warning("partition %s: the model of %s begins anew", owned.number, problem)
             agent.publish_timed(owned)
+            agent.ask_again(owned)
         if self._refresh_redis:
             task = asyncio.create_task(self._refresh(agent, ready))
             self._refreshing.add(task)
@@ -255,6 +309,8 @@ class Worker:
         if tasks:
             # Not gathered: Faust's own tasks may catch their cancellation and go on.
             await asyncio.wait([*tasks, *self._refreshing], timeout=_STOP_STEP_S)
+        for source in self._sources:
+            await _in_time(source.batcher.stop(), "stopping an encoder")
         await _in_time(producer.stop(), "closing the producer")
         await _in_time(client.aclose(), "closing the connection to Redis")
         log.info("stopped; %s", self._line())
@@ -289,8 +345,10 @@ class Worker:
 
     def _line(self) -> str:
         waiting = sum(commit.waiting_events for commit in self._commits)
-        intake, profiles = len(self._apps) > (self.table is not None), self.table is not None
-        return self.stats.line(self._lag(), waiting, intake=intake, profiles=profiles)
+        line = self.stats.line(self._lag(), waiting, intake=self._takes_in, profiles=self.table is not None)
+        texts = "" if self.table is None else waiting_line(self.table.profiles.owned)
+        encoders = "" if self._text is None else self._text.line()
+        return ", ".join(part for part in (line, texts, encoders) if part)
 
     def _still_to_restore(self) -> int:
         for app in self._apps:
@@ -317,7 +375,8 @@ class Worker:
         """Touch the heartbeat file while writes succeed."""
         file = self.settings.heartbeat_file
         while True:
-            if file is not None and not any(commit.failing for commit in self._commits):
+            failing = any(commit.failing for commit in self._commits) or (self._text is not None and self._text.failing)
+            if file is not None and not failing:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.touch()
             await asyncio.sleep(_HEARTBEAT_S)
@@ -325,7 +384,7 @@ class Worker:
     async def _publish(self, client: redis.asyncio.Redis, producer: BatchProducer) -> None:
         """Keep up to date what readers need besides profiles: what the fields are, and how good the models are."""
         assert self.table is not None
-        description = msgspec.json.encode(self.definition.describe())
+        description = self._description()
         reports = ReportPublisher(self.names, self.table.profiles.owned, client, producer)
         # Side by side: while Kafka is away, what is for Redis gets there.
         await asyncio.gather(
@@ -333,6 +392,22 @@ class Worker:
             every(_PUBLISH_S, reports.to_redis),
             every(_REPORT_S, reports.to_topic),
         )
+
+    async def _watch_texts(self, client: redis.asyncio.Redis) -> None:
+        """Give up on texts that waited too long, and keep what is said of texts up to date."""
+        reporter, table, agent = TextReporter(self.names, client, self.settings.instance_id), self.table, self._text
+
+        async def publish() -> None:
+            if table is not None:
+                await reporter.of_partitions(table.profiles.owned)
+            if agent is not None:
+                await reporter.of_encoders(agent)
+
+        async def give_up() -> None:
+            if self._profiles is not None:
+                self._profiles.give_up_texts()
+
+        await asyncio.gather(every(_PUBLISH_S, publish), every(_PUBLISH_S, give_up))
 
 
 async def _in_time(step: Awaitable[Any], what: str) -> None:

@@ -16,6 +16,7 @@ from ..errors import SettingsError
 from ..models.targets import CompiledTarget
 from ..partition import Partition
 from ..state import ProfileState
+from ..text.offline import OfflineTexts
 from ..updater import Change, ProfileUpdater, Shared, Skipped
 from .examples import Collector, Examples
 from .population import Population
@@ -57,6 +58,7 @@ class Evaluator:
         self._targets = [target for target in self._updater.targets if not targets or target.name in targets]
         self._collectors = {target.name: Collector(target.target.label.task) for target in self._targets}
         self._learners: dict[str, list[dict[str, Any]]] = {target.name: [] for target in self._targets}
+        self._texts = OfflineTexts(definition.text_embeddings)
         self._partitions = 0
         self.population = Population()
         self.events = 0
@@ -88,6 +90,7 @@ class Evaluator:
             collector = self._collectors[target.name]
             partition.shared.learners[target.key].observer = collector.observer(self._updater.whose)
         for events in batches:
+            self._texts.prepare(partition, events)
             for event in events:
                 self._apply(partition, event)
             for change in partition.take_timed():
@@ -147,9 +150,9 @@ class _Observed(ProfileUpdater):
     def whose(self) -> str:
         return self._user
 
-    def apply(self, state: ProfileState, event: Event, shared: Shared | None = None) -> Change | Skipped:
+    def apply(self, state: ProfileState, event: Event, shared: Shared | None = None, now: int = 0) -> Change | Skipped:
         self._user = event.user_id
-        return super().apply(state, event, shared)
+        return super().apply(state, event, shared, now)
 
     def expire(self, state: ProfileState, user_id: str, event_id: str, now: int, shared: Shared) -> Change | None:
         self._user = user_id

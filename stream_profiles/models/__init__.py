@@ -17,6 +17,7 @@ from .passive_aggressive import PassiveAggressive
 from .river_model import RiverModel
 from .search import Search
 from .targets import Target
+from .text_embeddings import TextEmbedding
 from .trees import AdaptiveRandomForest, HoeffdingAdaptiveTree, MondrianForest
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Sqrt",
     "Standardise",
     "Target",
+    "TextEmbedding",
     "Transform",
     "ValueWithin",
 ]

@@ -29,7 +29,7 @@ def test_profiles_of_a_sample(run: Run, tmp_path: Path) -> None:  # noqa: F811
     assert ended.code == 0 and ended.out == ""
     first, *_, last = ended.err.splitlines()
     assert first.startswith("computed 4 profiles from 9 events in ")
-    assert last == "wrote 4 rows of 38 columns to profiles.parquet, as of 2011-12-09 12:50:00 UTC"
+    assert last == "wrote 4 rows of 41 columns to profiles.parquet, as of 2011-12-09 12:50:00 UTC"
     assert set(pl.read_parquet(tmp_path / "profiles.parquet")["user_id"]) == {"17850", "15311", "14527", "12680"}
 
 

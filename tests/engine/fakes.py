@@ -21,7 +21,12 @@ from stream_profiles.sinks.redis import ProfileUpdate
 GENERATION = 4
 NOW = 1_700_000_000_000
 NAMES = Names("shop")
-TOPIC_IDS = {NAMES.events: "events-id", NAMES.clicks: "clicks-id", "mine": "mine-id"}
+TOPIC_IDS = {
+    NAMES.events: "events-id",
+    NAMES.clicks: "clicks-id",
+    NAMES.text_vectors: "vectors-id",
+    "mine": "mine-id",
+}
 
 
 def event(number: int = 1, user: str = "ada", **fields: Any) -> Event:

@@ -212,10 +212,10 @@ def test_an_event_that_fails_is_counted(monkeypatch: pytest.MonkeyPatch) -> None
     evaluator = Evaluator(simple())
     apply = ProfileUpdater.apply
 
-    def fail(self: ProfileUpdater, state: Any, event: Event, shared: Any = None) -> Any:
+    def fail(self: ProfileUpdater, state: Any, event: Event, shared: Any = None, now: int = 0) -> Any:
         if event.type == "odd":
             raise ValueError("what is this?")
-        return apply(self, state, event, shared)
+        return apply(self, state, event, shared, now)
 
     monkeypatch.setattr(ProfileUpdater, "apply", fail)
     evaluator.run([[event("odd"), event("view"), event("view")]])

@@ -254,7 +254,7 @@ def test_several_inputs_with_mappings_and_a_keyed_one(live: Live) -> None:
         """
     )
     with admin(live.kafka) as client:
-        create_topics(client, plan_topics(live.names, load_settings(config)), 1)
+        create_topics(client, plan_topics(live.names, load_settings(config), texts=True), 1)
     start = 1_700_000_000_000
     web = [
         {

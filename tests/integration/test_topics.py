@@ -57,7 +57,7 @@ def settings() -> Settings:
 def plans_of(names: Names, settings: Settings) -> list[TopicPlan]:
     """The plan, with inputs of the test's own."""
     inputs = [each.model_copy(update={"topic": f"{names.definition}-{each.topic}"}) for each in settings.inputs]
-    return plan_topics(names, settings.model_copy(update={"inputs": inputs}))
+    return plan_topics(names, settings.model_copy(update={"inputs": inputs}), texts=True)
 
 
 def config(client: KafkaAdminClient, topic: str) -> dict[str, str]:
