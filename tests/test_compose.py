@@ -134,14 +134,14 @@ def test_every_volume_is_declared(name: str) -> None:
         assert (ROOT / source).is_dir() if source.startswith(".") else source in COMPOSE["volumes"]
 
 
-@pytest.mark.parametrize("name", ["intake", "profiles"])
+@pytest.mark.parametrize("name", ["intake", "profiles", "text", "text-gpu"])
 def test_workers_scale(name: str) -> None:
     assert "container_name" not in SERVICES[name]
     assert "ports" not in SERVICES[name]
     assert "STREAM_PROFILES_INSTANCE_ID" not in SERVICES[name]["environment"]
 
 
-@pytest.mark.parametrize("name", ["intake", "profiles"])
+@pytest.mark.parametrize("name", ["intake", "profiles", "text", "text-gpu"])
 def test_a_worker_is_healthy_while_its_heartbeat_is_young(name: str, tmp_path: Path) -> None:
     service = SERVICES[name]
     kind, command = service["healthcheck"]["test"]
@@ -169,6 +169,18 @@ def test_the_image_starts_the_command_line() -> None:
     assert json.loads(entrypoint) == ["stream-profiles"]
     assert "stream-profiles" in project["scripts"]
     assert re.search(r"^USER (?!root)", dockerfile, flags=re.MULTILINE)
+
+
+def test_the_image_for_texts_has_extras_that_there_are() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    given = SERVICES["text-gpu"]["build"]["args"]
+    for name in given:
+        assert f"ARG {name}=" in dockerfile and "${" + name + "}" in dockerfile
+    extras = given["EXTRAS"].split()
+    assert set(extras[::2]) == {"--extra"}
+    assert set(extras[1::2]) <= project["optional-dependencies"].keys()
+    assert SERVICES["text-gpu"]["image"] != SERVICES["text"]["image"]
 
 
 def test_the_image_copies_what_there_is_and_what_docker_may_see() -> None:

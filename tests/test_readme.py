@@ -187,7 +187,8 @@ def test_every_feature_has_a_chapter() -> None:
 
 def test_every_label_model_and_transform_is_told_of() -> None:
     told = "".join(
-        (ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("targets.md", "writing-definitions.md")
+        (ROOT / "docs" / page).read_text(encoding="utf-8")
+        for page in ("targets.md", "texts.md", "writing-definitions.md")
     )
     kinds = set(models.__all__) & set(stream_profiles.__all__) - {"Label", "Model", "Transform"}
     assert {kind for kind in kinds if not re.search(rf"\b{kind}\b", told)} == set()
@@ -324,7 +325,7 @@ def test_the_table_of_topics_is_that_of_the_code() -> None:
     rows = table_under(ROOT / "docs" / "operations.md", "Topics", "topic")
     settings = Settings()
     shown = {re.findall(r"`([^`]+)`", row[0])[0]: row for row in rows}
-    plans = {plan.name: plan for plan in plan_topics(Names("shop"), settings)}
+    plans = {plan.name: plan for plan in plan_topics(Names("shop"), settings, texts=True)}
     assert shown.keys() == plans.keys()
     for name, plan in plans.items():
         _, partitions, cleanup, retention, _ = shown[name]
@@ -339,7 +340,7 @@ def test_the_table_of_topics_is_that_of_the_code() -> None:
 def test_every_topic_of_a_definition_called_shop_is_one() -> None:
     names = Names("shop")
     known = {names.clicks, names.events, names.deltas, names.dead_letters, names.model_metrics, names.changelog}
-    known |= {names.intake_group, names.profiles_group}
+    known |= {names.text_requests, names.text_vectors, names.intake_group, names.profiles_group, names.text_group}
     for page in PAGES:
         found = set(re.findall(r"\bshop-[a-z-]+[a-z]", page.read_text(encoding="utf-8")))
         assert found <= known, page.name
