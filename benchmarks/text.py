@@ -126,8 +126,10 @@ def throughput(models: dict[str, StagedEncoder], peer: Any, sets: dict[str, list
         for name, seconds in measured.items():
             median = statistics.median(seconds)
             spread = f"{len(texts) / max(seconds):,.0f}-{len(texts) / min(seconds):,.0f}"
-            rows.append([kind, name, f"{len(texts) / median:,.0f}", spread, f"{base / median:.2f}"])
-    return "Throughput", ["texts", "by", "texts/s, median", "lowest-highest", "ratio"], rows
+            with Busy(options.device.startswith("cuda")) as busy:
+                contenders[name]()
+            rows.append([kind, name, f"{len(texts) / median:,.0f}", spread, f"{base / median:.2f}", busy.shown])
+    return "Throughput", ["texts", "by", "texts/s, median", "lowest-highest", "ratio", "GPU busy"], rows
 
 
 def sweep(encoder: StagedEncoder, sets: dict[str, list[str]], options: Any) -> Table:

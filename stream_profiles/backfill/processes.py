@@ -47,6 +47,9 @@ def compute_all(tasks: Sequence[Task], processes: int, show: Callable[[int], Non
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(stop, applied))
     try:
         futures = [pool.submit(_compute_there, number, task) for number, task in enumerate(tasks)]
+        # The pool notices the death of a process that it knew of when it was woken last, and it is woken before one is
+        # started: so it has to be woken once more.
+        pool.submit(_nothing)
         waiting: set[Future[Outcome]] = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
@@ -94,6 +97,10 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _nothing() -> None:
+    """A task that only wakes the pool."""
 
 
 def _compute_there(number: int, task: Task) -> Outcome:
