@@ -27,7 +27,7 @@ from pathlib import Path
 import msgspec
 import redis.asyncio
 
-from stream_profiles import Event
+from stream_profiles import Event, TextEmbedding
 from stream_profiles.definition import load_definition
 from stream_profiles.dev.servers import EmbeddedServers, embedded_servers
 from stream_profiles.dev.shop import shop_events
@@ -83,22 +83,24 @@ async def fill(kafka: str, topic: str, events: list[Event]) -> None:
 def create(servers: EmbeddedServers, name: str) -> Names:
     names = Names(name)
     with admin(servers.kafka or "") as client:
-        create_topics(
-            client, plan_topics(names, load_settings(broker=servers.kafka, redis=servers.redis), texts=False), 1
-        )
+        settings = load_settings(broker=servers.kafka, redis=servers.redis)
+        create_topics(client, plan_topics(names, settings, texts=True), 1)
     return names
 
 
-def child(role: Role, *arguments: str) -> subprocess.Popen[str]:
+def child(role: Role, *arguments: str, texts: bool) -> subprocess.Popen[str]:
     """This file again, as the worker."""
-    command = [sys.executable, __file__, "--worker", role.value, *arguments]
+    command = [sys.executable, __file__, "--worker", role.value, *arguments, *(["--texts"] if texts else [])]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-async def work(role: Role, kafka: str, redis_url: str, name: str, events: int) -> None:
+async def work(role: Role, kafka: str, redis_url: str, name: str, events: int, texts: bool) -> None:
     """Be the worker until so many events are applied and written; say what it took. 0 for until the end of time."""
     definition = load_definition(REFERENCE)
     definition.name = name
+    if not texts:
+        definition.embeddings = [each for each in definition.embeddings if not isinstance(each, TextEmbedding)]
+        definition.text_embeddings = []
     worker = Worker(definition, load_settings(broker=kafka, redis=redis_url, log_every="1h"), role)
     running = asyncio.create_task(worker.run())
     applied, began, cpu = worker.stats.outcomes, 0.0, 0.0
@@ -124,7 +126,7 @@ async def work(role: Role, kafka: str, redis_url: str, name: str, events: int) -
     await running
 
 
-def throughput(servers: EmbeddedServers, events: list[Event], runs: int) -> None:
+def throughput(servers: EmbeddedServers, events: list[Event], runs: int, texts: bool) -> None:
     rates: dict[Role, list[float]] = {Role.PROFILES: [], Role.ALL: []}
     for run in range(runs):
         for role in rates:  # Interleaved, so that both meet the same neighbours.
@@ -132,7 +134,7 @@ def throughput(servers: EmbeddedServers, events: list[Event], runs: int) -> None
             topic = names.events if role is Role.PROFILES else names.clicks
             asyncio.run(fill(servers.kafka or "", topic, events))
             arguments = (servers.kafka or "", servers.redis or "", names.definition, str(len(events)))
-            out, _ = child(role, *arguments).communicate(timeout=600)
+            out, _ = child(role, *arguments, texts=texts).communicate(timeout=600)
             measured = json.loads(out)
             rates[role].append(measured["rate"])
             shares = ", ".join(f"{name} {100 * s / measured['seconds']:.0f}%" for name, s in measured["phases"].items())
@@ -145,11 +147,11 @@ def throughput(servers: EmbeddedServers, events: list[Event], runs: int) -> None
         print(f"{role.value:9} median: {statistics.median(measured_rates):,.0f} events/s of {runs} runs")
 
 
-async def latency(servers: EmbeddedServers, role: Role, rate: int, seconds: float) -> list[float]:
+async def latency(servers: EmbeddedServers, role: Role, rate: int, seconds: float, texts: bool) -> list[float]:
     """Seconds from handing an event to the producer to finding its profile in Redis, of one event in fifty."""
     names = create(servers, f"bench-latency-{role.value}-{os.getpid()}")
     topic = names.events if role is Role.PROFILES else names.clicks
-    process = child(role, servers.kafka or "", servers.redis or "", names.definition, "0")
+    process = child(role, servers.kafka or "", servers.redis or "", names.definition, "0", texts=texts)
     client = redis.asyncio.from_url(servers.redis or "")
     producer, partitioner = BatchProducer(servers.kafka or "", 1_000_000), Partitioner(4)
     await producer.start()
@@ -197,19 +199,22 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=1_000, help="events a second while the latency is measured")
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--data", type=Path, help="online_retail.csv.gz, in place of the synthetic shop")
+    parser.add_argument(
+        "--texts", action="store_true", help="with the example's text embedding, which is left out else"
+    )
     parser.add_argument("--only", choices=("throughput", "latency"))
     parser.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         role, kafka, redis_url, name, events = options.worker
-        asyncio.run(work(Role(role), kafka, redis_url, name, int(events)))
+        asyncio.run(work(Role(role), kafka, redis_url, name, int(events), options.texts))
         return
     with embedded_servers() as servers:
         if options.only != "latency":
-            throughput(servers, events_of(options.data, options.events), options.runs)
+            throughput(servers, events_of(options.data, options.events), options.runs, options.texts)
         if options.only != "throughput":
             for role in (Role.PROFILES, Role.ALL):
-                found = sorted(asyncio.run(latency(servers, role, options.rate, options.seconds)))
+                found = sorted(asyncio.run(latency(servers, role, options.rate, options.seconds, options.texts)))
                 cuts = {share: found[int(share / 100 * (len(found) - 1))] * 1000 for share in (50, 90, 99)}
                 shown = ", ".join(f"p{share} {ms:.1f} ms" for share, ms in cuts.items())
                 print(f"{role.value:9} at {options.rate:,} events/s: {shown} over {len(found)} events")
