@@ -436,7 +436,9 @@ def _replace_older(slots: dict[str, Any], name: str, key: str) -> None:
 
 
 def _widened(kept: bytes) -> Vector:
-    return np.frombuffer(kept, _KEPT).astype(np.float32)
+    """The unit vector that is kept in half precision, whose rounding also moves its length."""
+    vector = np.frombuffer(kept, _KEPT).astype(np.float32)
+    return vector * np.float32(1.0 / sqrt(float(vector.dot(vector))))
 
 
 def _to_bytes(vector: Vector) -> bytes:
