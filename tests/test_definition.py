@@ -25,12 +25,14 @@ from stream_profiles import (
     Segment,
     Sum,
     Target,
+    TextEmbedding,
 )
 from stream_profiles.definition import described_features, load_definition
 from stream_profiles.errors import DefinitionError
 
 VIEWS = Count("views", on="view", half_life="1d")
 BUYS = Happens("purchase", within="1d")
+INTERESTS = TextEmbedding("interests", half_life=("1d", "30d"), weights={"purchase": 5})
 FOLDER = Path(__file__).resolve().parents[1] / "examples"
 
 
@@ -55,7 +57,29 @@ def test_fields_are_features_targets_monitors_segments_embeddings() -> None:
     assert [segment.name for segment in shop.segments] == ["fan"]
 
 
+def test_a_text_embedding_is_a_field_and_so_is_each_of_its_vectors() -> None:
+    shop = ProfileDefinition("shop", features=[VIEWS], embeddings=[INTERESTS, BehaviourEmbedding("taste")])
+    assert shop.field_names == ["views", "interests", "taste", "interests_1d", "interests_30d"]
+    assert shop.text_embeddings == [INTERESTS]
+    # It is enough for a profile.
+    assert ProfileDefinition("shop", embeddings=[TextEmbedding("words")]).field_names == ["words", "words_30d"]
+
+
+def test_text_embeddings_may_share_an_encoder() -> None:
+    encoder = Encoder()
+    shop = ProfileDefinition(
+        "shop",
+        embeddings=[
+            *(TextEmbedding(name, encoder=encoder) for name in ("a", "b")),
+            TextEmbedding("c", encoder="hashing"),
+            TextEmbedding("d", encoder="hashing-384"),
+        ],
+    )
+    assert [embedding.encoder_name for embedding in shop.text_embeddings] == ["own", "own", *2 * ["hashing-384"]]
+
+
 def test_event_types_are_those_of_all_fields() -> None:
+    ProfileDefinition("shop", embeddings=[INTERESTS], event_types=["view", "purchase"])
     ProfileDefinition(
         "shop",
         features=[VIEWS],
@@ -67,6 +91,15 @@ def test_event_types_are_those_of_all_fields() -> None:
 
 def test_lateness_may_be_a_timedelta() -> None:
     assert ProfileDefinition("shop", features=[VIEWS], lateness=timedelta(hours=1)).lateness_ms == 3_600_000
+
+
+class Encoder:
+    """An encoder of a user's own."""
+
+    name, dimension = "own", 16
+
+    def encode(self, batch: Any) -> Any:
+        raise AssertionError("a definition asks no encoder")
 
 
 WRONG: list[tuple[Callable[[], Any], str]] = [
@@ -135,7 +168,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
             targets=[Target("buys", label=HappensBefore("view", before="refunds", within="1d"))],
             event_types=["view", "refund"],
         ),
-        r"""Target\("buys"\) waits for events of type 'refunds', which event_types does not have; did you""",
+        r"""Target\("buys"\) waits for events of type 'refunds', which event_types does not have; did""",
     ),
     (
         lambda: ProfileDefinition("shop", features=[VIEWS], targets=[Anomaly("odd", on="buy")], event_types=["view"]),
@@ -165,6 +198,42 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
         lambda: ProfileDefinition("shop", features=[VIEWS, Ratio("rate", of="view.total", to="views.total")]),
         r"""Ratio\("rate"\) speaks of 'view', which is no field of this definition; did you mean 'views'\?""",
     ),
+    (
+        lambda: ProfileDefinition("shop", embeddings=[INTERESTS], event_types=["view", "purchases"]),
+        r"""TextEmbedding\("interests"\) waits for events of type 'purchase', which event_types does not have; did""",
+    ),
+    (
+        lambda: ProfileDefinition("shop", embeddings=[TextEmbedding("words", on="read")], event_types=["view"]),
+        r"""TextEmbedding\("words"\) waits for events of type 'read', which event_types does not have$""",
+    ),
+    (
+        lambda: ProfileDefinition("shop", features=[Count("interests_1d")], embeddings=[INTERESTS]),
+        "'interests_1d' is given to two fields",
+    ),
+    (
+        lambda: ProfileDefinition("shop", embeddings=[INTERESTS, TextEmbedding("interests_1d")]),
+        "'interests_1d' is given to two fields",
+    ),
+    (
+        lambda: ProfileDefinition("shop", features=[INTERESTS]),  # type: ignore[list-item]
+        r'TextEmbedding\("interests"\) cannot stand in features=\[...\]',
+    ),
+    (
+        lambda: ProfileDefinition("shop", embeddings=[TextEmbedding(n, encoder=Encoder()) for n in ("a", "b")]),
+        r"""TextEmbedding\("a"\) and TextEmbedding\("b"\) have two encoders called 'own': give them the same one""",
+    ),
+    (
+        lambda: ProfileDefinition(
+            "shop", embeddings=[TextEmbedding(n, encoder=f"/{n}/m", dimension=16) for n in ("a", "b")]
+        ),
+        "have two encoders called 'm'",
+    ),
+    (lambda: TextEmbedding("an interest"), "'an interest' is not a name"),
+    (
+        lambda: TextEmbedding("i", of="txt"),
+        r"""TextEmbedding\("i"\): an event has no field 'txt'; did you mean 'text'""",
+    ),
+    (lambda: TextEmbedding("i", encoder="some-model"), "how long the vectors of 'some-model' are: dimension="),
     (lambda: Count("_views"), "'_views' is not a name: use letters, digits and _, and no _ at the start"),
     (lambda: Count("page views"), "'page views' is not a name"),
     (lambda: Count(""), "'' is not a name"),
@@ -212,6 +281,30 @@ def test_a_description_is_json_that_rebuilds_the_features() -> None:
     assert described["fields"]["group"]["config"]["model"]["kind"] == "KMeans"
     rebuilt = described_features(described)
     assert {name: feature.key for name, feature in rebuilt.items()} == {f.name: f.key for f in shop.features}
+
+
+def test_a_description_says_of_text_vectors_what_a_reader_needs() -> None:
+    interests = TextEmbedding("interests", half_life=("1d", "30d"), on="view", labels=["tea"], encoder=Encoder())
+    shop = ProfileDefinition("shop", features=[VIEWS], embeddings=[interests])
+    described = msgspec.json.decode(msgspec.json.encode(shop.describe()))
+    fields = described["fields"]
+    assert list(fields) == ["views", "interests", "interests_1d", "interests_30d"]
+    assert {name: field["kind"] for name, field in fields.items()} == {
+        "views": "Count",
+        "interests": "TextInterests",
+        "interests_1d": "TextEmbedding",
+        "interests_30d": "TextEmbedding",
+    }
+    assert fields["interests_30d"]["config"] == {
+        "summary": "interests",
+        "half_life": "30d",
+        "on": ["view"],
+        "encoder": "own",
+        "dimension": 16,
+    }
+    said = fields["interests"]["config"]
+    assert (said["encoder"], said["labels"], said["half_life"]) == ("own", ["tea"], ["1d", "30d"])
+    assert list(described_features(described)) == ["views"]
 
 
 def test_a_reader_passes_over_kinds_it_does_not_know() -> None:

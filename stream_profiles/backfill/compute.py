@@ -129,6 +129,7 @@ class _Computation:
                     outcome.failed.update(result.failed.keys())
                 if asked is not None:
                     asked.after(event.user_id, event.time)
+            self._texts.refuse(partition)
             for change in partition.take_timed():
                 outcome.failed.update(change.failed.keys())
             since_taken += len(events)

@@ -21,7 +21,7 @@ def print_texts(deployment: Deployment, *, as_json: bool) -> None:
     with ProfileClient(deployment.redis(), deployment.names.definition) as client:
         report = client.text_metrics()
     if as_json:
-        output.console().print_json(msgspec.json.encode(report).decode())
+        print(msgspec.json.encode(report).decode())
         return
     console = output.console()
     if not report.embeddings and not report.encoders:
@@ -36,7 +36,7 @@ def _tables(report: TextReport) -> list[Table]:
     for name, each in report.embeddings.items():
         seen = each.asked + each.known
         embeddings.add_row(
-            name,
+            output.clean(name),
             f"{each.waiting:,}",
             duration(each.oldest_seconds) if each.waiting else "-",
             f"{each.known / seen:.1%}" if seen else "-",
@@ -46,8 +46,8 @@ def _tables(report: TextReport) -> list[Table]:
     for encoder in report.encoders:
         cached = encoder.memory_hits + encoder.redis_hits + encoder.shared
         encoders.add_row(
-            f"{encoder.encoder}@{encoder.version}",
-            encoder.worker,
+            output.clean(f"{encoder.encoder}@{encoder.version}"),
+            output.clean(encoder.worker),
             f"{encoder.answered:,}",
             f"{cached / encoder.requests:.1%}" if encoder.requests else "-",
             f"{encoder.batches:,}",

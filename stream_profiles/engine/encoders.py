@@ -14,6 +14,7 @@ from ..names import Names
 from ..settings import Settings
 from ..text.batcher import Batcher
 from ..text.cache import VectorCache
+from ..text.encoder import StagedEncoder
 from ..text.loading import load_encoder
 from ..text.source import VectorSource
 
@@ -28,7 +29,7 @@ async def start_sources(
     Raises:
         SettingsError: an encoder cannot be loaded, for the want of torch or of the model.
     """
-    sources: list[VectorSource] = []
+    encoders: list[StagedEncoder] = []
     for name, embeddings in embeddings_by_encoder(definition.text_embeddings).items():
         log.info("loading the encoder %s", name)
         # A model takes seconds, in which others must be answered.
@@ -39,12 +40,15 @@ async def start_sources(
             device=settings.text_device,
             dtype=settings.text_precision,
         )
+        encoders.append(encoder)
+    # Only when all are there: a batcher that runs must have somebody who stops it.
+    sources: list[VectorSource] = []
+    names, ttl_ms = Names(definition.name), to_ms(settings.text_cache_ttl)
+    for encoder in encoders:
         batcher = Batcher(
             encoder, max_batch_tokens=settings.text_batch_tokens, max_wait_ms=to_ms(settings.text_max_wait)
         )
         await batcher.start()
-        ttl_ms = to_ms(settings.text_cache_ttl)
-        names = Names(definition.name)
         cache = VectorCache(client, names, encoder, ttl_ms=ttl_ms, max_items=settings.text_cache_size)
         sources.append(VectorSource(batcher, cache))
     return sources

@@ -169,16 +169,17 @@ class ProfileAgent:
     def give_up_texts(self) -> None:
         """Let go of events whose texts have waited longer than declared, in all partitions."""
         self._now_ms = time.time_ns() // 1_000_000
+        lost = 0
         for owned in self._store.owned.values():
-            if owned.active and (lost := owned.partition.give_up_texts(self._now_ms)):
-                log.warning(
-                    "partition %s: %s events got no vector of their text in time and are given up; does a worker run "
-                    "with --only text?",
-                    owned.number,
-                    f"{lost:,}",
-                )
+            if owned.active and (overdue := owned.partition.give_up_texts(self._now_ms)):
+                lost += overdue
                 self._ask(self.commit.forming.part(owned))
                 self.commit.notify()
+        if lost:
+            log.warning(
+                "%s events got no vector of their text in time and are given up; does a worker run with --only text?",
+                f"{lost:,}",
+            )
 
     async def _apply_run(self, message: Any, *, answers: bool = False) -> None:
         run, number, generation = message.value, message.message.partition, message.message.generation_id

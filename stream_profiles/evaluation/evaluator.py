@@ -93,6 +93,7 @@ class Evaluator:
             self._texts.prepare(partition, events)
             for event in events:
                 self._apply(partition, event)
+            self._texts.refuse(partition)
             for change in partition.take_timed():
                 self.failed.update(change.failed.keys())
             since_taken += len(events)

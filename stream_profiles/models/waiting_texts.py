@@ -95,7 +95,8 @@ class WaitingTexts:
         labels: Texts of the labels, by text id.
         max_waiting: How many events may wait.
         drops: Whether to drop events beyond that; else it is for the owner to bring no more while it is `full`.
-        max_in_flight: How many texts may be asked about and not answered.
+        max_in_flight: How many texts may be asked about and not answered; where events are dropped, at most three
+            quarters of `max_waiting`.
 
     Examples:
         >>> waiting = WaitingTexts("hashing-384", {}, max_waiting=2, max_in_flight=1)
@@ -118,7 +119,10 @@ class WaitingTexts:
     ) -> None:
         self._encoder = encoder
         self._texts_of_labels = dict(labels)
-        self._max_waiting, self._max_in_flight, self._drops = max_waiting, max_in_flight, drops
+        self._max_waiting, self._drops = max_waiting, drops
+        # What is under way is dropped no more: were that all who may wait, what counts most would be dropped for coming
+        # last.
+        self._max_in_flight = min(max_in_flight, max(1, 3 * max_waiting // 4)) if drops else max_in_flight
         #: By number, the oldest first.
         self._waiters: dict[int, Waiter] = {}
         self._next = 1

@@ -112,7 +112,13 @@ def _load(spec: str | TextEncoder, dimension: int | None, device: str | None, dt
                 f'the encoder {spec!r} needs {package}, which is not installed: pip install "stream-profiles[text]"'
             )
     folder = _folder(spec)
-    transformer = import_module(".transformer", __package__)
+    try:
+        transformer = import_module(".transformer", __package__)
+    except (ImportError, OSError) as error:
+        raise SettingsError(
+            f"the encoder {spec!r} cannot be had, since torch or sentence-transformers does not import: "
+            f"{_first_line(error)}"
+        ) from error
     encoder: StagedEncoder = transformer.TransformerEncoder(
         folder, name=spec.rstrip("/").rpartition("/")[2], device=device, dtype=dtype
     )

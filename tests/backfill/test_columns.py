@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -20,6 +21,7 @@ from stream_profiles import (
     ProfileUpdater,
     RecentItems,
     Target,
+    TextEmbedding,
     TimeSince,
 )
 from stream_profiles.backfill.columns import Columns
@@ -28,7 +30,8 @@ from stream_profiles.features.derived import Cross, Ratio
 from stream_profiles.models.labels import Next, ValueWithin
 from stream_profiles.models.monitors import Anomaly, Clusters
 from stream_profiles.segments import Segment
-from tests.events import HOUR, MINUTE, T0, event
+from stream_profiles.text.offline import OfflineTexts
+from tests.events import DAY, HOUR, MINUTE, T0, event
 
 
 def everything() -> ProfileDefinition:
@@ -111,6 +114,46 @@ def test_values() -> None:
     arrays = columns.arrays([columns.row(state, now), columns.row(None, now)])
     assert [array.type for array in arrays] == columns.schema.types
     assert all(len(array) == 2 and not array[1].is_valid for array in arrays)
+
+
+def texts(**options: Any) -> ProfileDefinition:
+    interests = TextEmbedding("interests", half_life=("1d", "30d"), encoder="hashing-64", min_angle=0, **options)
+    return ProfileDefinition("shop", features=[Count("views")], embeddings=[interests])
+
+
+def test_text_vectors_have_a_column_each_and_what_is_said_about_them_is_json() -> None:
+    partition = Partition(ProfileUpdater(texts(labels=["tea pot", "football"])))
+    columns = Columns(partition.updater)
+    vector = pa.list_(pa.float32())
+    assert {field.name: field.type for field in columns.schema} == {
+        "views_total": pa.float64(),
+        "interests_1d": vector,
+        "interests_30d": vector,
+        "interests": pa.string(),
+    }
+    seen = [event("view", n * DAY, text=text) for n, text in enumerate(("tea pot", "football"))]
+    OfflineTexts(partition.updater.text_embeddings).prepare(partition, seen)
+    for each in seen:
+        partition.apply(each)
+    state, published = partition.state("ada"), partition.published("ada")
+    assert state is not None and published is not None
+    arrays = dict(zip(columns.schema.names, columns.arrays([columns.row(state, T0 + 2 * DAY)]), strict=True))
+    for name in ("interests_1d", "interests_30d"):
+        [found] = arrays[name].to_pylist()
+        assert found == np.frombuffer(published[name], "<f4").tolist()  # type: ignore[call-overload]
+        assert len(found) == 64 and np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
+    assert arrays["interests_1d"] != arrays["interests_30d"]
+    assert json.loads(arrays["interests"][0].as_py()) == published["interests"]
+    assert json.loads(arrays["interests"][0].as_py())["texts"] == 2
+
+
+def test_a_user_without_texts_has_no_vector() -> None:
+    partition = Partition(ProfileUpdater(texts()))
+    partition.apply(event())
+    columns = Columns(partition.updater)
+    row = columns.row(partition.state("ada"), T0)
+    assert row == [1.0, None, None, None]
+    assert [array[0].is_valid for array in columns.arrays([row])] == [True, False, False, False]
 
 
 def test_zeros_are_not_invented_for_somebody_unknown() -> None:

@@ -14,6 +14,7 @@ from river import linear_model, preprocessing
 
 from stream_profiles import (
     Count,
+    Event,
     Happens,
     Partition,
     Profile,
@@ -23,6 +24,7 @@ from stream_profiles import (
     Raw,
     RiverModel,
     Target,
+    TextEmbedding,
 )
 from stream_profiles.cli import show
 from stream_profiles.client import TargetMetrics
@@ -30,6 +32,7 @@ from stream_profiles.client._metrics import Report, merge
 from stream_profiles.definition import load_definition
 from stream_profiles.dev.shop import shop_events
 from stream_profiles.models.metrics import Evaluation
+from stream_profiles.text.offline import OfflineTexts
 
 SHOP = load_definition(str(Path(__file__).parents[2] / "examples" / "shop.py"))
 
@@ -82,6 +85,19 @@ def profile(values: dict[str, Any], user: str = "ada") -> Profile:
         ("DE", "DE"),
         (1234.5, "1,234"),
         (np.arange(8, dtype="<f4"), "8 numbers: +0.00 +1.00 +2.00 +3.00 +4.00 +5.00 …"),
+        (
+            {
+                "encoder": "hashing-384@1",
+                "texts": 1_234,
+                "top": {"1d": ["tea", "music"], "30d": ["music", "tea"]},
+                "cosines": {
+                    "1d": {"tea": 0.504, "music": -0.1, "x": 0.0},
+                    "30d": {"music": 0.5, "tea": 0.25, "x": 0.0},
+                },
+            },
+            "tea 0.50, music -0.10 (1d); music 0.50, tea 0.25 (30d); 1,234 texts by hashing-384@1",
+        ),
+        ({"encoder": "hashing-384@1", "texts": 1}, "1 texts by hashing-384@1"),
         ({"own": "kind", "flag": True, "half": 0.5}, "own kind, flag, half 0.5"),
         (None, "none"),
     ],
@@ -134,6 +150,34 @@ def test_what_users_send_cannot_write_into_the_terminal() -> None:
     for text in (panel, drawn(show.delta_line(delta))):
         assert "\x1b" not in text and "\r" not in text
         assert text.count(r"\x1b[2J[bold]:bug:[/]\r\n") == 2
+
+
+def test_text_vectors_and_what_is_said_about_them() -> None:
+    interests = TextEmbedding(
+        "interests", half_life=("1d", "30d"), labels=["tea pot", "football"], encoder="hashing-64"
+    )
+    partition = Partition(ProfileUpdater(ProfileDefinition("shop", embeddings=[interests])))
+    event = Event(event_id="1", user_id="ada", type="view", time=0, text="tea pot")
+    OfflineTexts([interests]).prepare(partition, [event])
+    partition.apply(event)
+    values: dict[str, Any] = dict(partition.published("ada") or {})
+    for name in ("interests_1d", "interests_30d"):
+        values[name] = np.frombuffer(values[name], "<f4")
+    lines = [line.strip(" │") for line in drawn(show.profile_panel(profile(values))).splitlines()]
+    said = dict(line.split(maxsplit=1) for line in lines if line.startswith("interests"))
+    assert said["interests_1d"].startswith("64 numbers: ") and said["interests_30d"].startswith("64 numbers: ")
+    football = values["interests"]["cosines"]["1d"]["football"]
+    nearest = f"tea pot 1.00, football {football:.2f}"
+    assert said["interests"] == f"{nearest} (1d); {nearest} (30d); 1 texts by hashing-64@1"
+    table = drawn(show.definition_table(ProfileDefinition("shop", embeddings=[interests])), 1_000)
+    assert all(name in table for name in ("interests_1d", "interests_30d", "TextInterests", "football", "hashing-64"))
+
+
+def test_labels_cannot_write_into_the_terminal() -> None:
+    nasty = "\x1b[2J[bold]:bug:[/]"
+    said = {"encoder": "x@1", "texts": 1, "top": {"1d": [nasty]}, "cosines": {"1d": {nasty: 0.5}}}
+    panel = drawn(show.profile_panel(profile({"interests": said})))
+    assert "\x1b" not in panel and r"\x1b[2J[bold]:bug:[/] 0.50 (1d)" in panel
 
 
 def test_a_change_is_a_line() -> None:

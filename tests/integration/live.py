@@ -161,12 +161,12 @@ class Live:
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
-        """A worker in a process of its own."""
+    def start(self, *options: str, redis: str | None = None) -> subprocess.Popen[bytes]:
+        """A worker in a process of its own, with a way of its own to Redis if there is one."""
         command = [sys.executable, "-m", "stream_profiles", "worker", "--definition", self.reference, *options]
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [*command, "--broker", self.kafka, "--redis", self.redis_url],
+                [*command, "--broker", self.kafka, "--redis", redis or self.redis_url],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
