@@ -95,6 +95,7 @@ class TestReading:
             (b"0", b'{"interests": {"waiting": 1}}'),
             (b"encoder w x", b"{}"),
             (b"encoder w x", b"\xff"),
+            (b"0", b'{"\xff": {"waiting": 1}}'),
         ],
     )
     def test_what_is_no_report_is_an_error(self, field: bytes, value: bytes) -> None:

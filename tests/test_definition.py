@@ -168,7 +168,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
             targets=[Target("buys", label=HappensBefore("view", before="refunds", within="1d"))],
             event_types=["view", "refund"],
         ),
-        r"""Target\("buys"\) waits for events of type 'refunds', which event_types does not have; did""",
+        r"""Target\("buys"\) waits for events of type 'refunds', which event_types does not have; did you""",
     ),
     (
         lambda: ProfileDefinition("shop", features=[VIEWS], targets=[Anomaly("odd", on="buy")], event_types=["view"]),
