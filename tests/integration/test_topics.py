@@ -86,7 +86,8 @@ def test_topics_are_created_as_planned(client: KafkaAdminClient, names: Names, s
     plans = plans_of(names, settings)
     created = create_topics(client, plans, 1)
     web, mine = f"{names.definition}-web", f"{names.definition}-mine"
-    assert created == [names.events, names.changelog, names.deltas, names.dead_letters, names.model_metrics, web, mine]
+    kept = [names.events, names.changelog, names.deltas, names.dead_letters, names.model_metrics]
+    assert created == [*kept, names.text_requests, names.text_vectors, web, mine]
     for plan in plans:
         assert partitions(client, plan.name) == (1 if plan.name == names.model_metrics else 3)
         found = config(client, plan.name)
@@ -118,7 +119,7 @@ def test_only_what_is_missing_is_created(client: KafkaAdminClient, names: Names,
     create_topics(client, plans[:2], 1)
     states = check_topics(client, plans)
     assert [state.plan for state in states] == plans
-    assert [state.problem for state in states] == ["", "", *["does not exist"] * 5]
+    assert [state.problem for state in states] == ["", "", *["does not exist"] * 7]
     assert create_topics(client, plans, 1) == [plan.name for plan in plans[2:]]
 
 
