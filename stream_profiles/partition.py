@@ -316,10 +316,13 @@ class Partition:
         elif kind == _TEXT:
             embedding, _, name = rest.decode().partition("\0")
             texts = self._read_texts.setdefault(embedding, {})
-            if value is None:
-                texts.pop(name, None)
-            else:
+            if value is not None:
                 texts[name] = decode_body(value)[1]
+            elif name in self.shared.texts.get(embedding, ()):
+                # A partition that was kept through a rebalance, and written by somebody else meanwhile.
+                texts[name] = None
+            else:
+                texts.pop(name, None)
         elif kind == _PARTITION and value is not None:
             _merge(self._about, decode_partition(value))
 

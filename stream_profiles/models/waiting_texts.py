@@ -265,8 +265,15 @@ class WaitingTexts:
         self._changed_labels.clear()
         return records
 
+    def __contains__(self, key: str) -> bool:
+        """Whether an event waits under this key of `take`."""
+        return key.isdecimal() and int(key) in self._waiters
+
     def restore(self, stored: Mapping[str, Any]) -> None:
-        """Take over what `take` gave, by key, without what is gone. What had not been asked about is asked again."""
+        """Take over what `take` gave, by key, with None for what waits here and is gone.
+
+        What waits here already goes on waiting. What had not been asked about is asked again.
+        """
         waiters: list[tuple[int, Waiter]] = []
         for key, content in stored.items():
             numeral, _, text_id = key.partition(" ")
@@ -275,12 +282,14 @@ class WaitingTexts:
             elif text_id:
                 self._changed_labels[text_id] = None  # declared no more: its record goes
             else:
-                waiters.append((int(numeral), Waiter(*content)))
-        waiters.sort(key=lambda each: each[0])
-        self._waiters = dict(waiters)
+                if key in self:
+                    self._remove(int(numeral))
+                if content is not None:
+                    waiters.append((int(numeral), Waiter(*content)))
         # Those first that wait for an answer: the others may be behind them.
-        for number, waiter in sorted(waiters, key=lambda each: each[1].text is not None):
+        for number, waiter in sorted(waiters, key=lambda each: (each[1].text is not None, each[0])):
             self._add(number, waiter)
+        self._waiters = dict(sorted(self._waiters.items()))
         self._ask_next()
 
     # -- bookkeeping ---------------------------------------------------------------------------------------------------

@@ -248,3 +248,13 @@ def test_who_is_behind_asks_when_those_before_are_given_up(monkeypatch: pytest.M
     assert waiting.give_up(before=3) == 1
     assert asked(waiting) == ["text of hot"]
     assert [each.user_id for each in waiting.answered("hot")] == ["u2"]
+
+
+def test_who_waits_goes_on_waiting_when_a_partition_is_kept_through_a_rebalance() -> None:
+    waiting = WaitingTexts("e", {}, 100, max_in_flight=1)
+    ask(waiting, waiter(1), waiter(2))
+    assert asked(waiting) == ["text of t1"]
+    waiting.restore({})
+    assert len(waiting) == 2
+    assert [each.user_id for each in waiting.answered("t1")] == ["u1"]
+    assert [each.user_id for each in waiting.answered("t2")] == ["u2"]
