@@ -87,7 +87,7 @@ class TextEmbedding(Declared):
         answer_within: How long an answer may take (wall-clock time).
         max_waiting: Events of a partition that may wait for an answer.
         when_full: What to do when that many wait. "drop": drop those that count least, the oldest first, and count
-            them; the profile goes on. "wait": read no further events of the partition until there is room.
+            them; the profile goes on. "wait": the worker reads no further events until there is room.
         max_characters: What is read of a text at most.
 
     Raises:
