@@ -275,11 +275,9 @@ class ProfileUpdater:
         Returns:
             The change of the published profile, when there is one.
         """
-        changed, failed = dict[str, Any](), _NOTHING
-        waiting = shared.texts[embedding.key]
         for each in waiters:
             embedding.fold(state.slots, version, vector, each.time, each.weight)
-            changed.update(embedding.publish(state.slots, waiting))
+        changed = embedding.publish(state.slots, shared.texts[embedding.key])
         if not changed:
             return None
         last = waiters[-1]
@@ -288,7 +286,7 @@ class ProfileUpdater:
         moved = set(changed)
         derived = self._made_of(moved)
         asked = [segment for segment in self.segments if other_definition or not moved.isdisjoint(segment.sources)]
-        failed = self._conclude(state, changed, derived, asked, state.last_time, failed)
+        failed = self._conclude(state, changed, derived, asked, state.last_time, _NOTHING)
         return self._changed(
             state, last.user_id, last.event_id, last.time, changed, failed, forgotten, other_definition
         )

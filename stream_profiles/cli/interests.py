@@ -42,8 +42,6 @@ class SeenTexts:
     def see(self, event: Event) -> None:
         """Note the texts of an event."""
         for embedding in self._embeddings:
-            if embedding.on is not None and event.type not in embedding.on:
-                continue
             text = embedding.text_of(event)
             seen = self._texts[embedding.encoder_name]
             if text is not None and len(seen) < _MAX_TEXTS:

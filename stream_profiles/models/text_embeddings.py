@@ -233,6 +233,8 @@ class TextEmbedding(Declared):
 
     def text_of(self, event: Event) -> Text | None:
         """The text of an event as the encoder gets it; None when the event does not count or has none."""
+        if self.on is not None and event.type not in self.on:
+            return None
         if self._meets is not None and not self._meets(event):
             return None
         for get in self._getters:
@@ -294,7 +296,7 @@ class TextEmbedding(Declared):
     def publish(self, slots: dict[str, Any], waiting: WaitingTexts) -> dict[str, Any]:
         """New values of the fields that have changed enough, noted as published; empty when none has.
 
-        To be called after each `fold`.
+        To be called when something was folded in.
         """
         changed: dict[str, Any] = {}
         for each in self.vectors:

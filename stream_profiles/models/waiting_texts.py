@@ -133,6 +133,8 @@ class WaitingTexts:
         #: by weight, the oldest first, and by text id, for its text to be asked about.
         self._queue: dict[float, dict[int, None]] = {}
         self._queued: dict[str, dict[int, None]] = {}
+        #: Those in the first two places, by weight, the oldest first.
+        self._held: dict[float, dict[int, None]] = {}
         #: Numbers that changed since `take`, with whether the changelog has them.
         self._changed: dict[int, bool] = {}
         #: Version of the encoder and vector of each label, by text id.
@@ -193,8 +195,7 @@ class WaitingTexts:
     def answered(self, text_id: str) -> list[Waiter]:
         """Those who waited for a text, in the order in which they came; they wait no longer."""
         waiters = [self._remove(number) for number in list(self._asked.get(text_id, ()))]
-        for number in self._behind.pop(text_id, ()):
-            self._enqueue(number, self._waiters[number])
+        self._line_up(text_id)
         self._ask_next()
         return waiters
 
@@ -206,10 +207,7 @@ class WaitingTexts:
                 break
             overdue.append(number)
         for number in overdue:
-            text_id = self._remove(number).text_id
-            if text_id not in self._asked:
-                for behind in self._behind.pop(text_id, ()):
-                    self._enqueue(behind, self._waiters[behind])
+            self._let_go(number)
         self.lost += len(overdue)
         self._ask_next()
         return len(overdue)
@@ -302,48 +300,72 @@ class WaitingTexts:
             assert first.text is not None
             self._requests.append(Request(first.text_id, self._encoder, first.text))
             self.asked += 1
-            asked = self._asked[first.text_id] = {}
+            asked = self._asked[first.text_id] = dict[int, None]()
             # All who queue for it, that one before the others.
             for number in dict.fromkeys([chosen, *self._queued[first.text_id]]):
                 waiter = self._waiters[number]
                 self._leave_queue(number, waiter)
                 if len(asked) < _MAX_AN_ANSWER:
-                    asked[number] = None
                     # The changelog may have it with its text: then a restored partition asks again, without harm.
                     waiter.text = None
-                else:
-                    self._behind.setdefault(first.text_id, {})[number] = None
+                self._hold(number, waiter)
 
     def _make_room(self, weight: float) -> bool:
-        """Drop the oldest of those in the queue that count least; False when what comes counts less than any."""
-        least = min(self._queue, default=weight + 1)
-        if least > weight:
-            return False
-        self._remove(next(iter(self._queue[least])))
-        self.dropped += 1
-        return True
+        """Drop the oldest of those that count least; False when what comes is to be dropped itself.
+
+        Those whose texts were asked about are the last to go, and only for what counts more or where others wait for
+        the same answer: else it would be for nobody.
+        """
+        for places in (self._queue, self._held):
+            least = min(places, default=weight + 1)
+            if least <= weight:
+                number = next(iter(places[least]))
+                if places is self._queue or least < weight or self._waits_with_others(number):
+                    self._let_go(number)
+                    self.dropped += 1
+                    return True
+        return False
+
+    def _waits_with_others(self, number: int) -> bool:
+        text_id = self._waiters[number].text_id
+        return len(self._asked[text_id]) > 1 or text_id in self._behind
 
     def _add(self, number: int, waiter: Waiter) -> None:
         self._waiters[number] = waiter
         self._next = max(self._next, number + 1)
-        if waiter.text is None:
-            self._asked.setdefault(waiter.text_id, {})[number] = None
-        elif waiter.text_id in self._asked:
-            self._behind.setdefault(waiter.text_id, {})[number] = None
+        if waiter.text is None or waiter.text_id in self._asked:
+            self._hold(number, waiter)
         else:
+            self._enqueue(number, waiter)
+
+    def _let_go(self, number: int) -> None:
+        """Take one out who gets no answer; those behind an answer that is for nobody any more ask themselves."""
+        text_id = self._remove(number).text_id
+        if text_id not in self._asked:
+            self._line_up(text_id)
+
+    def _line_up(self, text_id: str) -> None:
+        """Those who were behind others queue."""
+        for number in self._behind.pop(text_id, ()):
+            waiter = self._waiters[number]
+            _take_out(self._held, waiter.weight, number)
             self._enqueue(number, waiter)
 
     def _remove(self, number: int) -> Waiter:
         waiter = self._waiters.pop(number)
-        if waiter.text is None:
-            _take_out(self._asked, waiter.text_id, number)
-        elif number in self._behind.get(waiter.text_id, ()):
-            _take_out(self._behind, waiter.text_id, number)
+        if number in self._held.get(waiter.weight, ()):
+            _take_out(self._held, waiter.weight, number)
+            _take_out(self._asked if waiter.text is None else self._behind, waiter.text_id, number)
         else:
             self._leave_queue(number, waiter)
         # What was never written need not be deleted either.
         self._changed[number] = self._changed.get(number, True)
         return waiter
+
+    def _hold(self, number: int, waiter: Waiter) -> None:
+        places = self._asked if waiter.text is None else self._behind
+        places.setdefault(waiter.text_id, {})[number] = None
+        self._held.setdefault(waiter.weight, {})[number] = None
 
     def _enqueue(self, number: int, waiter: Waiter) -> None:
         self._queue.setdefault(waiter.weight, {})[number] = None

@@ -17,8 +17,6 @@ Vectors = NDArray[np.float32]
 
 #: The version of an encoder that does not tell one.
 UNVERSIONED = "1"
-#: What one token is taken for of an encoder that has no tokens to count, in characters.
-_CHARACTERS_A_TOKEN = 4
 
 
 @runtime_checkable

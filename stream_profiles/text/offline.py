@@ -61,10 +61,9 @@ class OfflineTexts:
                     wanted.update(embedding.label_texts)
             for event in events:
                 for embedding in embeddings:
-                    if embedding.on is None or event.type in embedding.on:
-                        text = embedding.text_of(event)
-                        if text is not None and known.get(name, text.text_id) is None:
-                            wanted[text.text_id] = text.text
+                    text = embedding.text_of(event)
+                    if text is not None and known.get(name, text.text_id) is None:
+                        wanted[text.text_id] = text.text
             if wanted:
                 encoder = self._encoder(embeddings[0])
                 vectors = encode_all(encoder, list(wanted.values()))

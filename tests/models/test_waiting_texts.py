@@ -258,3 +258,25 @@ def test_who_waits_goes_on_waiting_when_a_partition_is_kept_through_a_rebalance(
     assert len(waiting) == 2
     assert [each.user_id for each in waiting.answered("t1")] == ["u1"]
     assert [each.user_id for each in waiting.answered("t2")] == ["u2"]
+
+
+def test_where_few_texts_are_all_that_many_wait_for_the_oldest_that_count_least_go() -> None:
+    """No text worker runs, and all views are of the same page: each waits for an answer that is under way."""
+    waiting = WaitingTexts("e", {}, 4)
+    ask(waiting, *(waiter(number, text_id="page") for number in range(4)))
+    ask(waiting, waiter(4, weight=5, text_id="order"), waiter(5, weight=5, text_id="order"), waiter(6, text_id="page"))
+    assert waiting.dropped == 3
+    assert asked(waiting) == ["text of page", "text of order"]
+    assert [each.user_id for each in waiting.answered("order")] == ["u4", "u5"]
+    assert [each.user_id for each in waiting.answered("page")] == ["u3", "u6"]
+
+
+def test_those_behind_an_answer_that_nobody_waits_for_ask_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_AN_ANSWER", 1)
+    waiting = WaitingTexts("e", {}, 2)
+    ask(waiting, waiter(1, text_id="hot"), waiter(2, weight=5, text_id="hot"))
+    assert asked(waiting) == ["text of hot"]
+    ask(waiting, waiter(3, weight=5, text_id="other"))
+    assert (waiting.dropped, asked(waiting)) == (1, ["text of hot"])
+    assert [each.user_id for each in waiting.answered("hot")] == ["u2"]
+    assert asked(waiting) == ["text of other"]
