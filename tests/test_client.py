@@ -78,20 +78,6 @@ SHOP = ProfileDefinition(
 )
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as server:
-        yield server
-
-
-@pytest.fixture
-def store(server: EmbeddedRedis) -> Iterator[redis.Redis]:
-    """An empty Redis."""
-    with redis.Redis.from_url(server.url) as store:
-        store.flushall()
-        yield store
-
-
 class Worker:
     """Does to Redis what a worker does, and keeps the messages that it would send."""
 

@@ -43,19 +43,11 @@ PARTITIONS = 3
 ENCODER = "hashing-16@1"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as server:
-        yield server
-
-
 @pytest.fixture
-def store(server: EmbeddedRedis) -> Iterator[redis.Redis]:
+def store(store: redis.Redis) -> redis.Redis:
     """A Redis with the description of the shop, and no profiles."""
-    with redis.Redis.from_url(server.url) as store:
-        store.flushall()
-        describe(store, SHOP)
-        yield store
+    describe(store, SHOP)
+    return store
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -103,19 +103,11 @@ class TestReading:
             read_text_report({field: value}, NOW)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as server:
-        yield server
-
-
 @pytest.fixture
-def store(server: EmbeddedRedis) -> Iterator[redis.Redis]:
+def store(store: redis.Redis) -> redis.Redis:
     """A Redis with nothing in it but the description."""
-    with redis.Redis.from_url(server.url) as store:
-        store.flushall()
-        store.set("shop:definition", json.dumps(SHOP.describe()))
-        yield store
+    store.set("shop:definition", json.dumps(SHOP.describe()))
+    return store
 
 
 def by_the_client(url: str, name: str) -> TextReport:

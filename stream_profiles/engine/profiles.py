@@ -271,6 +271,8 @@ class ProfileAgent:
             log.exception("the definition failed on the vector of text %s", answer.text_id)
             self._set_aside(record, group, part.owned, f"the definition failed: {type(error).__name__}: {error}")
             return
+        self._stats.answers += 1
+        self._stats.answer_ms += max(0, self._now_ms - answer.asked_at)
         for change in changes:
             self._note(change, part)
         part.estimated_bytes += len(record.value)

@@ -20,6 +20,8 @@ class Stats:
         self.dead_letters: Counter[str] = Counter()
         #: Texts of events of which only the beginning was taken.
         self.cut_texts = 0
+        #: Vectors of texts that were taken, and the ms from the requests to there, in all.
+        self.answers = self.answer_ms = 0
         #: Errors of single fields.
         self.failed_fields: Counter[str] = Counter()
         #: Group commits written, by agent.
@@ -28,6 +30,7 @@ class Stats:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._at = time.perf_counter()
         self._last_received = self._last_applied = 0
+        self._last_answers = self._last_answer_ms = 0
 
     def dead_letter(self, reason: str) -> None:
         # Reasons name values; what comes before the first colon or quote is the kind.
@@ -53,6 +56,10 @@ class Stats:
         if waiting:
             parts.append(f"{waiting:,} being written")
         parts += [f"{self.outcomes[name]:,} {name}" for name in _UNUSUAL if self.outcomes[name]]
+        answers = self.answers - self._last_answers
+        if answers:
+            mean_ms = (self.answer_ms - self._last_answer_ms) / answers
+            parts.append(f"texts answered within {mean_ms:,.0f} ms on average")
         if self.cut_texts:
             parts.append(f"{self.cut_texts:,} texts cut")
         if self.dead_letters:
@@ -60,4 +67,5 @@ class Stats:
         if self.failed_fields:
             parts.append(f"{self.failed_fields.total():,} failed field updates")
         self._at, self._last_applied, self._last_received = now, applied, self.received
+        self._last_answers, self._last_answer_ms = self.answers, self.answer_ms
         return ", ".join(parts)

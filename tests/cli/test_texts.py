@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,19 +17,11 @@ from .conftest import Ended, Run
 from .test_errors import assert_one_sentence
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as server:
-        yield server
-
-
 @pytest.fixture
-def store(server: EmbeddedRedis) -> Iterator[redis.Redis]:
+def store(store: redis.Redis) -> redis.Redis:
     """A Redis with nothing in it but the description."""
-    with redis.Redis.from_url(server.url) as store:
-        store.flushall()
-        store.set("shop:definition", json.dumps(SHOP.describe()))
-        yield store
+    store.set("shop:definition", json.dumps(SHOP.describe()))
+    return store
 
 
 @pytest.fixture

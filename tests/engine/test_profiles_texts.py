@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -127,6 +128,19 @@ async def test_a_text_is_asked_for_before_the_changelog_says_that_it_waits(texts
     assert run.acked == 1
     order = [step[1] for step in texts.journal if step[0] == "acknowledged"]
     assert order.index(NAMES.text_requests) < order.index(NAMES.changelog)
+
+
+async def test_how_long_answers_take_is_said(texts: Texts) -> None:
+    def said() -> list[str]:
+        line = texts.stats.line(0, 0, intake=False, profiles=True)
+        return re.findall(r"texts answered within ([\d,]+) ms on average", line)
+
+    await texts.see(event(1, text="red shoes"), event(2, text="tea pot"))
+    asked_at = module.time.time_ns() // 1_000_000 - 40_000
+    await texts.answer(*(msgspec.structs.replace(answer_to(each), asked_at=asked_at) for each in texts.requests))
+    [mean] = said()
+    assert 40_000 <= int(mean.replace(",", "")) < 60_000
+    assert said() == [], "it is since the line before"
 
 
 async def test_an_answer_becomes_a_delta_and_gets_to_redis(texts: Texts) -> None:
