@@ -37,7 +37,7 @@ clean: ## remove the virtual environment and all caches
 # uv installs in a third of pip's time. It does not read pip's own configuration (an index, a proxy, a certificate), so
 # where it fails pip has the last word. Called with the extras and the files to touch when all went well.
 define install
-@echo "Installing into $(VENV), once (about half a minute) ..."; \
+@echo "Installing into $(VENV), once (about half a minute$(if $(findstring text,$(1)),; torch is 5 GB and may take longer)) ..."; \
 start=$$(date +%s); \
 uv="$(UV)"; \
 if [ -z "$$uv" ] && $(PIP) install -c constraints.txt uv >/dev/null 2>&1; then uv=$(BIN)/uv; fi; \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -161,10 +162,11 @@ def test_a_worker_with_servers_of_its_own_serves_the_commands_in_its_folder(shel
 
 
 def test_the_demo_ends_with_profiles_to_read_and_nothing_left(shell: Shell) -> None:
-    code, printed = shell.run("demo", "--seconds", "1")
+    code, printed = shell.run("demo", "--seconds", "3")
     assert code == 0, printed
     assert "events are in the profiles of" in printed and "buys_soon: " in printed
     assert printed.count("recent_items") == 3
+    assert re.search(r"^interests of u\d+ \(30d, \d+ texts\), more than others: near \"", printed, flags=re.MULTILINE)
     assert f" worker --definition {quote(str(SHOP))}\n" in printed
     assert list(shell.folder.iterdir()) == []
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 
 from stream_profiles import Event
-from stream_profiles.client import ProfileClient, TextReport
+from stream_profiles.client import ProfileClient, TextMetrics, TextReport
 from stream_profiles.contracts import MAX_TEXT_LENGTH, DeadLetter, TextVector
 from stream_profiles.replay.lag import ConsumerLag
 from stream_profiles.text.hashing import HashingEncoder
@@ -216,32 +215,6 @@ def answers(live: Live) -> int:
     return sum(live._ends(live.names.text_vectors).values())
 
 
-def test_a_flood_of_texts_holds_no_features_up_and_memory_bounded(live: Live) -> None:
-    # 100 texts a second; each of the four partitions keeps 300 events waiting.
-    use(live, seconds=0.01, more="max_waiting=300,")
-    seen = events(6_000, titles=1_000_000, seed=2)
-    seen = [msgspec.structs.replace(event, text=f"{event.text} of {event.event_id}") for event in seen]
-    live.start("--only", "text")
-    live.start("--only", "intake")
-    live.start("--only", "profiles")
-    live.feed(seen)
-    began = time.monotonic()
-    live.wait_until_applied()
-    assert time.monotonic() - began < 45  # the texts alone would take a minute
-    counts = {user: msgspec.json.decode(fields["events"])["total"] for user, fields in live.in_redis().items()}
-    assert sum(counts.values()) == 6_000
-    time.sleep(1.2)
-    [metrics] = report(live).embeddings.values()
-    assert 0 < metrics.waiting <= 1_200
-    assert metrics.oldest_seconds > 0
-    wait_until_folded(live)
-    [metrics] = report(live).embeddings.values()
-    folded = sum(msgspec.json.decode(fields["interests"])["texts"] for fields in live.in_redis().values())
-    assert metrics.dropped > 3_000
-    assert folded + metrics.dropped == 6_000
-    assert metrics.asked == folded, "nothing is encoded that was dropped"
-
-
 def test_without_a_text_worker_texts_wait_until_one_comes_or_their_time_is_up(live: Live) -> None:
     use(live, more='answer_within="4s",')
     live.start("--only", "intake")
@@ -307,48 +280,56 @@ def test_texts_of_every_kind_and_records_that_are_none(live: Live) -> None:
     assert [len(event["text"]) for event in sent] == [MAX_TEXT_LENGTH]
 
 
-def test_vectors_are_shared_through_redis_and_another_encoder_starts_afresh(live: Live) -> None:
-    use(live)
-    worker = live.start()
-    first = events(200, titles=30, seed=4)
-    live.feed(first)
-    wait_until_folded(live)
-    assert_means(live, first)
-    live.stop(worker)
-    # Another worker knows nothing, and asks; but nothing is encoded a second time.
-    worker = live.start()
-    second = events(200, titles=30, seed=4, first=200)
-    live.feed(second)
-    wait_until_folded(live)
-    assert_means(live, first + second)
-    encoder = max(report(live).encoders, key=lambda each: each.at)
-    assert encoder.redis_hits > 0 and encoder.encoded == 0
-    live.stop(worker)
-
-    use(live, encoder='"hashing-64"')
-    live.start()
-    before = live.in_redis()
-    user = first[0].user_id
-    live.feed([Event(event_id="new", user_id=user, type="view", time=T0 + DAY, text="red lamp")])
-    wait_until_folded(live)
-    after = live.in_redis()
-    assert msgspec.json.decode(after[user]["interests"])["encoder"] == "hashing-64@1"
-    lamp = HashingEncoder(64).encode(["red lamp"])[0]
-    assert float(np.frombuffer(after[user]["interests_30d"], "<f4") @ lamp) > 0.9999
-    others = before.keys() - {user}
-    assert {other: after[other]["interests_30d"] for other in others} == {
-        other: before[other]["interests_30d"] for other in others
-    }
-    with ProfileClient(live.redis_url, live.names.definition) as client:
-        assert client.similar(user, 5, field="interests_30d") == []
-        someone = min(others)
-        assert user not in dict(client.similar(someone, 100, field="interests_30d"))
-        assert len(client.similar(someone, 100, field="interests_30d")) == len(others) - 1
+def metrics(live: Live) -> TextMetrics:
+    live.wait_until(lambda: live.redis.exists(live.names.redis_text_metrics) and report(live).embeddings, "reported")
+    [of_interests] = report(live).embeddings.values()
+    return of_interests
 
 
-def test_the_demo_says_what_sets_users_apart(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stream_profiles", "demo", "--seconds", "4"]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=200)
-    assert ended.returncode == 0, ended.stderr
-    lines = [line for line in ended.stdout.splitlines() if line.startswith("interests of ")]
-    assert lines and all("more than others" in line for line in lines)
+def folded(live: Live) -> int:
+    """How many texts count in the profiles in Redis."""
+    summaries = [fields["interests"] for fields in live.in_redis().values() if "interests" in fields]
+    return sum(msgspec.json.decode(summary)["texts"] for summary in summaries)
+
+
+def views(live: Live) -> int:
+    """How many events the features in Redis have."""
+    return sum(msgspec.json.decode(fields["events"])["total"] for fields in live.in_redis().values())
+
+
+def test_what_counts_most_survives_a_flood(live: Live) -> None:
+    """Purchases among ten times as many views as the encoder can do all get their vectors."""
+    use(live, seconds=0.005, more="max_waiting=200,")
+    seen = [
+        Event(
+            event_id=f"e{number}",
+            # A user does one thing only, so that profiles tell which texts were dropped.
+            user_id=f"{kind}-{number // 40 % 40}",
+            type=kind,
+            time=T0 + number * MINUTE,
+            text=f"a text {number}",
+        )
+        for number in range(4_000)
+        for kind in ["purchase" if number % 40 == 7 else "view"]
+    ]
+    users = Counter(event.type for event in seen)
+    for only in ("text", "intake", "profiles"):
+        live.start("--only", only)
+    live.feed(seen)
+    live.wait_until(lambda: views(live) == len(seen), "features of all events are in Redis")
+    assert folded(live) < len(seen) / 2, "while texts wait"
+    live.wait_until(lambda: metrics(live).dropped > 1_000, "more came than may wait")
+    assert 200 < waiting(live) <= live.settings.partitions * 200
+    wait_until_folded(live)
+    said = metrics(live)
+    assert said.dropped > 1_000
+    assert (said.lost, said.failed) == (0, 0)
+    assert folded(live) + said.dropped == len(seen)
+    assert said.asked == folded(live), "nothing that was dropped is encoded"
+    profiles = live.in_redis()
+    bought = {user for user in profiles if user.startswith("purchase-")}
+    texts = [msgspec.json.decode(profiles[user]["interests"])["texts"] for user in bought]
+    assert sum(texts) == users["purchase"], "no purchase was dropped"
+    # Each of their vectors is of all their texts.
+    for user, (mean, _) in expected([event for event in seen if event.type == "purchase"], DAY).items():
+        assert float(np.frombuffer(profiles[user]["interests_1d"], "<f4") @ mean) > 0.9999
